@@ -1,0 +1,1 @@
+"""Pinned inputs in, signed statements out."""
