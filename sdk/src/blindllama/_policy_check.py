@@ -1,0 +1,107 @@
+"""What the types of a policy cannot say: each check raises `PolicyError` with its code."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from pydantic import ValidationError
+
+from blindllama._strict_json import parse_json
+from blindllama.errors import Code, FormatError, PolicyError
+
+__all__ = [
+    "check_owners",
+    "check_rebuilders",
+    "check_repeats",
+    "check_trust_root",
+    "policy_refusal",
+]
+
+_STEP = 1
+_TRUST_ROOT_LIMIT = 512 * 1024
+_ABSENT = frozenset({"missing", "too_short", "string_too_short"})
+
+
+def policy_refusal(exc: ValidationError) -> PolicyError:
+    """Return the first complaint of pydantic as a `PolicyError`: `policy.empty` or `.invalid`."""
+    first = exc.errors(include_url=False, include_context=False)[0]
+    blank = first["type"] == "value_error" and not str(first["input"]).strip()
+    return PolicyError(
+        f"policy, {'.'.join(str(part) for part in first['loc'])}: {first['msg']}",
+        code=Code.POLICY_EMPTY if blank or first["type"] in _ABSENT else Code.POLICY_INVALID,
+        step=_STEP,
+    )
+
+
+def check_trust_root(text: str, *, stamps: bool) -> None:
+    """Refuse a Sigstore trusted root that lacks a part that every bundle needs.
+
+    Raises:
+        PolicyError: `policy.trust_root`.
+    """
+    try:
+        root = parse_json(text.encode(), limit=_TRUST_ROOT_LIMIT, step=_STEP, what="trust root")
+    except FormatError as exc:
+        raise PolicyError(
+            f"policy, sigstore.trusted_root: {exc}", code=Code.POLICY_TRUST_ROOT, step=_STEP
+        ) from exc
+    parts = ["tlogs", "certificateAuthorities", "ctlogs"]
+    if stamps:
+        parts.append("timestampAuthorities")
+    for part in parts:
+        if not isinstance(root, dict) or not root.get(part):
+            raise PolicyError(
+                "policy, sigstore.trusted_root",
+                code=Code.POLICY_TRUST_ROOT,
+                step=_STEP,
+                expected=f"at least one of {part}",
+                got="none",
+            )
+
+
+def check_owners(keys: Mapping[str, str]) -> None:
+    """Refuse an owner key of which nobody can know the private half.
+
+    Cryptography's own check happens at step 3; here only the all-zero key, which is what an
+    unfilled template holds, is named.
+
+    Raises:
+        PolicyError: `policy.owner_key`.
+    """
+    for keyid, public in keys.items():
+        if not int(public, 16):
+            raise PolicyError(
+                f"policy, layout.owners, key {keyid[:16]}",
+                code=Code.POLICY_OWNER_KEY,
+                step=_STEP,
+                expected="an ed25519 public key",
+                got="zeros",
+            )
+
+
+def check_repeats(what: str, values: Sequence[object]) -> None:
+    """Refuse a list that names one thing twice: a count over it would lie.
+
+    Raises:
+        PolicyError: `policy.invalid`.
+    """
+    if len(set(values)) != len(values):
+        raise PolicyError(
+            f"policy, {what}", code=Code.POLICY_INVALID, step=_STEP, expected="no repeats"
+        )
+
+
+def check_rebuilders(threshold: int, known: int) -> None:
+    """Refuse a threshold that the named rebuilders can never reach.
+
+    Raises:
+        PolicyError: `policy.empty`.
+    """
+    if known < threshold:
+        raise PolicyError(
+            "policy, rebuilders.identities",
+            code=Code.POLICY_EMPTY,
+            step=_STEP,
+            expected=f"at least {threshold}",
+            got=known,
+        )

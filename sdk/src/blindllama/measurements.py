@@ -1,0 +1,180 @@
+"""What a release says that its PCRs will be: the signed wire form, and the expected values.
+
+`MeasurementsPredicate` is the predicate of the statement of type `MEASUREMENTS_TYPE`; its subjects
+are the two disks. `ExpectedPcrs` is what the verifier compares a quote with, for one platform.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from blindllama.errors import UsageError
+from blindllama.pcr import PCR_COUNT, PcrBank, parse_pcr_index
+
+__all__ = [
+    "MEASUREMENTS_TYPE",
+    "DigestSet",
+    "ExpectedEvent",
+    "ExpectedPcrs",
+    "MachineProfile",
+    "MeasurementsPredicate",
+    "MeasuredEvent",
+    "Measurements",
+    "PlatformMeasurements",
+    "PlatformName",
+    "Sha256Hex",
+    "expected_pcrs",
+]
+
+MEASUREMENTS_TYPE = "https://blindllama.dev/attestation/measurements/v1"
+"""The predicate type of a measurements statement."""
+
+
+class PlatformName(StrEnum):
+    """The platforms on which a release can run. The caller names one; the server never does."""
+
+    QEMU_SWTPM = "qemu-swtpm"
+    AZURE_TRUSTED_LAUNCH = "azure-trusted-launch"
+
+
+_SHA256_HEX = re.compile(r"[0-9a-f]{64}", re.ASCII)
+
+
+def _sha256_hex(text: str) -> str:
+    if not _SHA256_HEX.fullmatch(text):
+        raise ValueError("expected 64 lowercase hex digits")
+    return text
+
+
+def _pcr_index(text: str) -> str:
+    parse_pcr_index(text)
+    return text
+
+
+Sha256Hex = Annotated[str, AfterValidator(_sha256_hex)]
+"""A SHA-256 digest on the wire: 64 lowercase hex digits."""
+
+_PcrIndexText = Annotated[str, AfterValidator(_pcr_index)]
+_Text = Annotated[str, Field(min_length=1, max_length=4096)]
+_Name = Annotated[str, Field(min_length=1, max_length=200)]
+
+
+class _Wire(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class DigestSet(_Wire):
+    """A digest as in-toto writes it, restricted to SHA-256."""
+
+    sha256: Sha256Hex
+
+
+class MeasuredEvent(_Wire):
+    """One predicted extend: its digest, what it measures, and from where that is known."""
+
+    digest: Sha256Hex
+    what: _Text
+    source: Annotated[str, Field(max_length=4096)]
+
+
+class MachineProfile(_Wire):
+    """The virtual machine to which PCRs 0 and 1 belong; an explanation, compared with nothing."""
+
+    cpus: Annotated[int, Field(ge=1)]
+    memory_mib: Annotated[int, Field(ge=1)]
+    firmware_sha256: Sha256Hex
+    qemu: _Text
+
+
+class PlatformMeasurements(_Wire):
+    """The PCRs of one platform."""
+
+    bank: Literal["sha256"]
+    pcrs: Annotated[dict[_PcrIndexText, Sha256Hex], Field(min_length=1, max_length=PCR_COUNT)]
+    machine: MachineProfile | None = None
+    events: dict[_PcrIndexText, Annotated[tuple[MeasuredEvent, ...], Field(max_length=4096)]] = (
+        Field(default_factory=dict)
+    )
+
+
+class MeasurementsPredicate(_Wire):
+    """The predicate of a measurements statement, exactly as it is signed."""
+
+    version: Literal[1]
+    sequence: Annotated[int, Field(ge=1)]
+    debug: bool
+    layout: DigestSet
+    """Digest of the layout's signed payload (the bytes inside its DSSE envelope)."""
+    provenance: Annotated[dict[_Name, DigestSet], Field(min_length=1)]
+    """Per step, the digest of the provenance statement (the payload inside its bundle)."""
+    platforms: Annotated[dict[_Name, PlatformMeasurements], Field(min_length=1)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExpectedEvent:
+    """One extend that the release predicts, to explain a mismatch. It never decides anything."""
+
+    digest: bytes
+    """What is extended: 32 bytes."""
+    what: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExpectedPcrs:
+    """The PCR values that a genuine guest of this release has on one platform."""
+
+    platform: PlatformName
+    bank: PcrBank
+    values: Mapping[int, bytes]
+    """PCR index to its value, 32 bytes each; never empty."""
+    events: Mapping[int, tuple[ExpectedEvent, ...]]
+    """The predicted extends of a PCR, in order, where the release tells them."""
+
+    def __post_init__(self) -> None:
+        """Refuse a set that would accept everything, or that holds what no PCR can hold."""
+        if not self.values:
+            raise UsageError("expected PCRs; expected at least one value; got none")
+        for index, value in self.values.items():
+            if not 0 <= index < PCR_COUNT or len(value) != self.bank.size_bytes:
+                raise UsageError(
+                    f"expected value of PCR {index}; "
+                    f"expected index 0 to {PCR_COUNT - 1} and {self.bank.size_bytes} bytes; "
+                    f"got {len(value)} bytes"
+                )
+
+
+Measurements = Mapping[PlatformName, ExpectedPcrs]
+"""Expected PCRs of every platform that a release supports and this SDK knows."""
+
+
+def expected_pcrs(platform: PlatformName, wire: PlatformMeasurements) -> ExpectedPcrs:
+    """Return the expected PCRs that the signed measurements of one platform state."""
+    return ExpectedPcrs(
+        platform=platform,
+        bank=PcrBank(wire.bank),
+        values=MappingProxyType(
+            {
+                parse_pcr_index(index): bytes.fromhex(value)
+                for index, value in sorted(wire.pcrs.items(), key=lambda item: int(item[0]))
+            }
+        ),
+        events=MappingProxyType(
+            {
+                parse_pcr_index(index): tuple(
+                    ExpectedEvent(
+                        digest=bytes.fromhex(event.digest), what=event.what, source=event.source
+                    )
+                    for event in events
+                )
+                for index, events in wire.events.items()
+            }
+        ),
+    )
