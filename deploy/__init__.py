@@ -1,0 +1,1 @@
+"""Where a release runs: QEMU here, Azure elsewhere."""
