@@ -1,0 +1,120 @@
+"""Entries that the transparency log takes: proposed by a client, checked, brought to one form.
+
+Like Rekor, the log refuses an entry whose signature does not verify with the certificate or key
+that comes with it, and stores not what was sent but the canonical entry made from it.
+
+Source: Rekor's type schemas dsse/0.0.1 and hashedrekord/0.0.1; DSSE protocol v1.0 (PAE).
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import json
+from typing import Any
+
+import rfc8785
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, utils
+
+from supply_chain.local_sigstore.exchange import RefusedError, text_field
+
+
+def canonical_entry(proposed: dict[str, Any]) -> bytes:
+    """The bytes of the log's leaf for a proposed entry.
+
+    Raises:
+        RefusedError: Another kind or version, a malformed entry, or a wrong signature.
+    """
+    kind = (proposed.get("kind"), proposed.get("apiVersion"))
+    try:
+        if kind == ("dsse", "0.0.1"):
+            return _dsse(proposed)
+        if kind == ("hashedrekord", "0.0.1"):
+            return _hashedrekord(proposed)
+    except InvalidSignature as exc:
+        raise RefusedError(400, "the signature does not verify with the key of the entry") from exc
+    except (ValueError, TypeError, binascii.Error, UnsupportedAlgorithm, RecursionError) as exc:
+        raise RefusedError(400, f"malformed {kind[0]} entry: {exc}") from exc
+    raise RefusedError(400, f"entry kind: expected dsse or hashedrekord 0.0.1, got {kind[0]!r}")
+
+
+def pae(payload_type: str, payload: bytes) -> bytes:
+    """The pre-authentication encoding: the bytes that a DSSE signature is over."""
+    kind = payload_type.encode()
+    return b"DSSEv1 %d %s %d %s" % (len(kind), kind, len(payload), payload)
+
+
+def _dsse(proposed: dict[str, Any]) -> bytes:
+    text = text_field(proposed, "spec", "proposedContent", "envelope")
+    verifiers = proposed["spec"]["proposedContent"].get("verifiers")
+    if not isinstance(verifiers, list) or len(verifiers) != 1:
+        raise RefusedError(400, "verifiers: expected exactly one")
+    envelope = json.loads(text)
+    payload = base64.b64decode(text_field(envelope, "payload"), validate=True)
+    signatures = envelope.get("signatures")
+    if not isinstance(signatures, list) or len(signatures) != 1:
+        raise RefusedError(400, "envelope: expected exactly one signature")
+    signature = text_field(signatures[0], "sig")
+    _public_key(_base64_text(verifiers[0])).verify(
+        base64.b64decode(signature, validate=True),
+        pae(text_field(envelope, "payloadType"), payload),
+        ec.ECDSA(hashes.SHA256()),
+    )
+    return _canonical(
+        "dsse",
+        {
+            "envelopeHash": _hash(text.encode()),
+            "payloadHash": _hash(payload),
+            "signatures": [{"signature": signature, "verifier": verifiers[0]}],
+        },
+    )
+
+
+def _hashedrekord(proposed: dict[str, Any]) -> bytes:
+    if text_field(proposed, "spec", "data", "hash", "algorithm") != "sha256":
+        raise RefusedError(400, "hash algorithm: expected sha256")
+    digest_hex = text_field(proposed, "spec", "data", "hash", "value")
+    signature = text_field(proposed, "spec", "signature", "content")
+    key = text_field(proposed, "spec", "signature", "publicKey", "content")
+    _public_key(_base64_text(key)).verify(
+        base64.b64decode(signature, validate=True),
+        bytes.fromhex(digest_hex),
+        ec.ECDSA(utils.Prehashed(hashes.SHA256())),
+    )
+    return _canonical(
+        "hashedrekord",
+        {
+            "data": {"hash": {"algorithm": "sha256", "value": digest_hex}},
+            "signature": {"content": signature, "publicKey": {"content": key}},
+        },
+    )
+
+
+def _public_key(pem: bytes) -> ec.EllipticCurvePublicKey:
+    """The key of a certificate or of a public key in PEM."""
+    key = (
+        x509.load_pem_x509_certificate(pem).public_key()
+        if b"CERTIFICATE" in pem
+        else serialization.load_pem_public_key(pem)
+    )
+    if not isinstance(key, ec.EllipticCurvePublicKey):
+        raise RefusedError(400, "key: expected ECDSA")
+    return key
+
+
+def _base64_text(text: object) -> bytes:
+    if not isinstance(text, str):
+        raise RefusedError(400, "key: expected base64 text")
+    return base64.b64decode(text, validate=True)
+
+
+def _hash(data: bytes) -> dict[str, Any]:
+    return {"algorithm": "sha256", "value": hashlib.sha256(data).hexdigest()}
+
+
+def _canonical(kind: str, spec: dict[str, Any]) -> bytes:
+    return rfc8785.dumps({"apiVersion": "0.0.1", "kind": kind, "spec": spec})

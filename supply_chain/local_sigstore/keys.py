@@ -1,0 +1,140 @@
+"""Private keys and other secrets of the instance: files that only their owner may read.
+
+A key is made once, under the lock of the state folder, and found again by every later run. The
+folder is 0700 and each file 0600; a file that others can read is refused rather than used, as ssh
+does, because a key that leaked signs releases that nobody made.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import secrets
+import stat
+from typing import TYPE_CHECKING
+
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from supply_chain.errors import BuildError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+    from typing import ClassVar
+
+OTHERS = stat.S_IRWXG | stat.S_IRWXO
+"""The permission bits that a secret must not have."""
+
+
+class LocalSigstoreError(BuildError):
+    """The local Sigstore instance cannot be used as it stands on disk."""
+
+    code: ClassVar[str] = "build.local_sigstore"
+
+
+def private_folder(path: Path) -> Path:
+    """The folder, made if it was missing, that only its owner may enter."""
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path.chmod(0o700)
+    return path
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold the lock file exclusively, against other threads and other processes alike.
+
+    The kernel drops the lock when the process dies, however it dies.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def sync_folder(path: Path) -> None:
+    """Make the names in a folder durable, so that a new file survives a power cut."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_secret(path: Path, data: bytes) -> None:
+    """Write a 0600 file that appears whole or not at all."""
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    aside.replace(path)
+    sync_folder(path.parent)
+
+
+def read_secret(path: Path) -> bytes:
+    """The content of a secret file.
+
+    Raises:
+        LocalSigstoreError: Others than the owner may read or write the file.
+    """
+    with path.open("rb") as file:
+        mode = os.fstat(file.fileno()).st_mode
+        if mode & OTHERS:
+            raise LocalSigstoreError(
+                f"{path} holds a secret: expected mode 0600, got {stat.S_IMODE(mode):04o}; "
+                "if nobody else has read it, run chmod 600 on it, else delete the folder"
+            )
+        return file.read()
+
+
+def found_or_made(path: Path, make: Callable[[], bytes]) -> bytes:
+    """The content of a secret file, made on first use; callers hold the folder's lock."""
+    if not path.exists():
+        write_secret(path, make())
+    return read_secret(path)
+
+
+def found_or_made_key(path: Path) -> ec.EllipticCurvePrivateKey:
+    """The P-256 key in a file (PKCS #8, PEM), made on first use.
+
+    Raises:
+        LocalSigstoreError: The file is readable by others or holds no P-256 key.
+    """
+    pem = found_or_made(path, lambda: _pem(ec.generate_private_key(ec.SECP256R1())))
+    try:
+        key = serialization.load_pem_private_key(pem, password=None)
+    except ValueError as exc:
+        raise LocalSigstoreError(f"{path}: expected a private key in PEM, got {exc}") from exc
+    if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, ec.SECP256R1):
+        raise LocalSigstoreError(f"{path}: expected a P-256 key, got {type(key).__name__}")
+    return key
+
+
+def found_or_made_token(path: Path) -> str:
+    """The secret word in a file, 256 random bits in base64url, made on first use."""
+    return found_or_made(path, lambda: secrets.token_urlsafe(32).encode()).decode()
+
+
+def spki(key: ec.EllipticCurvePrivateKey) -> bytes:
+    """The SubjectPublicKeyInfo of a key's public half, in DER."""
+    return key.public_key().public_bytes(
+        serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
+
+
+def sign_ecdsa(key: ec.EllipticCurvePrivateKey, data: bytes) -> bytes:
+    """The ECDSA signature (DER) over the SHA-256 of the data."""
+    return key.sign(data, ec.ECDSA(hashes.SHA256()))
+
+
+def _pem(key: ec.EllipticCurvePrivateKey) -> bytes:
+    return key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )

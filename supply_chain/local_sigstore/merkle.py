@@ -1,0 +1,129 @@
+"""The Merkle tree of a log: appending, root, inclusion and consistency proofs in logarithmic time.
+
+Every complete subtree's hash is kept once, level by level, so that no proof ever hashes the leaves
+again: 64 bytes of memory for each leaf, a few microseconds for each proof.
+
+Source: RFC 6962, section 2.1 (and RFC 9162, section 2.1, which says the same more exactly).
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+HASH_SIZE = 32
+EMPTY_ROOT = hashlib.sha256(b"").digest()
+"""The root of a tree without leaves."""
+
+
+def leaf_hash(data: bytes) -> bytes:
+    """The hash of a leaf: SHA-256(0x00 ‖ data)."""
+    return hashlib.sha256(b"\x00" + data).digest()
+
+
+def node_hash(left: bytes, right: bytes) -> bytes:
+    """The hash of an inner node: SHA-256(0x01 ‖ left ‖ right)."""
+    return hashlib.sha256(b"\x01" + left + right).digest()
+
+
+class MerkleTree:
+    """An append-only tree of leaf hashes."""
+
+    def __init__(self) -> None:
+        """Start without leaves."""
+        # _levels[k] holds the hashes of the complete subtrees of 2**k leaves, in order.
+        self._levels: list[list[bytes]] = [[]]
+
+    def __len__(self) -> int:
+        """The number of leaves."""
+        return len(self._levels[0])
+
+    def leaf(self, index: int) -> bytes:
+        """The hash of one leaf."""
+        return self._levels[0][index]
+
+    def append(self, hashed_leaf: bytes) -> int:
+        """Add a leaf and return its index."""
+        index = len(self)
+        self._levels[0].append(hashed_leaf)
+        level = 0
+        while len(self._levels[level]) % 2 == 0:
+            if level + 1 == len(self._levels):
+                self._levels.append([])
+            left, right = self._levels[level][-2:]
+            self._levels[level + 1].append(node_hash(left, right))
+            level += 1
+        return index
+
+    def root(self, size: int | None = None) -> bytes:
+        """The root over the first `size` leaves, or over all.
+
+        Raises:
+            ValueError: The tree has fewer leaves.
+        """
+        size = self._checked_size(size)
+        return self._subtree(0, size) if size else EMPTY_ROOT
+
+    def inclusion_proof(self, index: int, size: int | None = None) -> list[bytes]:
+        """The siblings that lead from a leaf to the root over the first `size` leaves.
+
+        Raises:
+            ValueError: The leaf is not among them.
+        """
+        size = self._checked_size(size)
+        if not 0 <= index < size:
+            raise ValueError(f"leaf index: expected 0 to {size - 1}, got {index}")
+        path: list[bytes] = []
+        begin, end = 0, size
+        while end - begin > 1:
+            middle = begin + _split(end - begin)
+            if index < middle:
+                path.append(self._subtree(middle, end))
+                end = middle
+            else:
+                path.append(self._subtree(begin, middle))
+                begin = middle
+        return path[::-1]
+
+    def consistency_proof(self, old: int, size: int | None = None) -> list[bytes]:
+        """The nodes that show that the first `old` leaves are a prefix of the first `size`.
+
+        Raises:
+            ValueError: `old` is zero or larger than `size`.
+        """
+        size = self._checked_size(size)
+        if not 0 < old <= size:
+            raise ValueError(f"old tree size: expected 1 to {size}, got {old}")
+        path: list[bytes] = []
+        begin, end = 0, size
+        # Walk down to the subtree whose right edge is the old tree's right edge.
+        while old != end:
+            middle = begin + _split(end - begin)
+            if old <= middle:
+                path.append(self._subtree(middle, end))
+                end = middle
+            else:
+                path.append(self._subtree(begin, middle))
+                begin = middle
+        if begin:
+            path.append(self._subtree(begin, end))
+        return path[::-1]
+
+    def _checked_size(self, size: int | None) -> int:
+        if size is None:
+            return len(self)
+        if not 0 <= size <= len(self):
+            raise ValueError(f"tree size: expected 0 to {len(self)}, got {size}")
+        return size
+
+    def _subtree(self, begin: int, end: int) -> bytes:
+        """The hash over leaves `begin` to `end`; `begin` is a multiple of the next power of two."""
+        width = end - begin
+        if width & (width - 1) == 0:
+            return self._levels[width.bit_length() - 1][begin // width]
+        middle = begin + _split(width)
+        return node_hash(self._subtree(begin, middle), self._subtree(middle, end))
+
+
+def _split(width: int) -> int:
+    """The largest power of two that is smaller than `width`."""
+    return 1 << ((width - 1).bit_length() - 1)

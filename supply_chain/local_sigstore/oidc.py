@@ -1,0 +1,202 @@
+"""The OpenID Connect issuer: discovery, keys, and identity tokens for who knows the local secret.
+
+The issuer's name is a fixed URI without a port, because it ends in every certificate (the Fulcio
+issuer extension) and in every policy, while the port changes with each start. The top-level name
+`localhost` is reserved for loopback, so nobody can ever own this issuer on the internet.
+
+Source: OpenID Connect Core 1.0 and Discovery 1.0; RFC 6749, section 4.4; RFC 6761, section 6.3.
+"""
+
+from __future__ import annotations
+
+import base64
+import hmac
+import uuid
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qsl, urlsplit
+
+import jwt
+
+from supply_chain.local_sigstore.exchange import RefusedError, Request, Response, json_response
+from supply_chain.local_sigstore.keys import spki
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+ISSUER = "https://oidc.sigstore.localhost"
+AUDIENCE = "sigstore"
+"""The client identifier that all Sigstore clients use."""
+LIFETIME_S = 600
+ALGORITHM = "ES256"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claims:
+    """What a verified identity token says."""
+
+    identity: str
+    """A URI or an e-mail address: the certificate's subject alternative name."""
+    subject: str
+    """The claim that a proof of possession is made over."""
+    issuer: str
+
+
+def is_email(identity: str) -> bool:
+    """Whether an identity is an e-mail address rather than a URI.
+
+    Raises:
+        RefusedError: It is neither, or holds characters that a certificate cannot carry.
+    """
+    if not identity.isascii() or not identity.isprintable() or " " in identity:
+        raise RefusedError(400, f"identity: expected printable ASCII, got {identity!r}")
+    name, separator, domain = identity.partition("@")
+    if separator and name and domain and "/" not in identity and ":" not in identity:
+        return True
+    parts = urlsplit(identity)
+    if not parts.scheme or not (parts.netloc or parts.path):
+        raise RefusedError(400, f"identity: expected a URI or an e-mail address, got {identity!r}")
+    return False
+
+
+class IdentityProvider:
+    """Makes and checks identity tokens with one key."""
+
+    def __init__(
+        self, key: ec.EllipticCurvePrivateKey, secret: str, clock: Callable[[], datetime]
+    ) -> None:
+        """Sign with the key, for callers who send the secret, at the clock's time."""
+        self._key = key
+        self._secret = secret
+        self._clock = clock
+        self._key_id = spki(key)[-32:].hex()
+
+    def token(self, identity: str) -> str:
+        """A signed identity token for a URI or an e-mail address, good for ten minutes.
+
+        Raises:
+            RefusedError: The identity is neither.
+        """
+        now = int(self._clock().timestamp())
+        claims: dict[str, object] = {
+            "iss": ISSUER,
+            "aud": AUDIENCE,
+            "sub": identity,
+            "iat": now,
+            "nbf": now,
+            "exp": now + LIFETIME_S,
+            "jti": str(uuid.uuid4()),
+        }
+        if is_email(identity):
+            # Clients of Fulcio refuse an e-mail token that does not say that it was checked.
+            claims |= {"email": identity, "email_verified": True}
+        return jwt.encode(claims, self._key, algorithm=ALGORITHM, headers={"kid": self._key_id})
+
+    def verify(self, token: str) -> Claims:
+        """The claims of a token that this issuer made and that is good now.
+
+        Raises:
+            RefusedError: Wrong signature, algorithm, issuer, audience or time.
+        """
+        now = self._clock().timestamp()
+        try:
+            claims = jwt.decode(
+                token,
+                self._key.public_key(),
+                algorithms=[ALGORITHM],
+                audience=AUDIENCE,
+                issuer=ISSUER,
+                # Times are compared with our clock below, not with the library's.
+                options={
+                    "require": ["exp", "nbf", "sub"],
+                    "verify_exp": False,
+                    "verify_nbf": False,
+                    "verify_iat": False,
+                },
+            )
+        except jwt.InvalidTokenError as exc:
+            raise RefusedError(401, f"identity token: {exc}") from exc
+        if not int(claims["nbf"]) <= now < int(claims["exp"]):
+            raise RefusedError(401, "identity token: expired or not yet valid")
+        identity = str(claims["sub"])
+        return Claims(identity=identity, subject=identity, issuer=ISSUER)
+
+    def discovery(self, request: Request) -> Response:
+        """Answer for the discovery document; its endpoints are where the caller found us."""
+        base = f"http://{request.headers['host']}"
+        return json_response(
+            {
+                "issuer": ISSUER,
+                "authorization_endpoint": f"{base}/oidc/authorize",
+                "token_endpoint": f"{base}/oidc/token",
+                "jwks_uri": f"{base}/oidc/keys",
+                "response_types_supported": ["id_token"],
+                "grant_types_supported": ["client_credentials"],
+                "subject_types_supported": ["public"],
+                "id_token_signing_alg_values_supported": [ALGORITHM],
+                "token_endpoint_auth_methods_supported": ["client_secret_basic"],
+                "claims_supported": ["aud", "email", "email_verified", "exp", "iat", "iss", "sub"],
+            }
+        )
+
+    def keys(self, _request: Request) -> Response:
+        """Answer with the public key as a JSON Web Key Set."""
+        numbers = self._key.public_key().public_numbers()
+        key = {
+            "kty": "EC",
+            "crv": "P-256",
+            "use": "sig",
+            "alg": ALGORITHM,
+            "kid": self._key_id,
+            "x": _base64url(numbers.x.to_bytes(32, "big")),
+            "y": _base64url(numbers.y.to_bytes(32, "big")),
+        }
+        return json_response({"keys": [key]})
+
+    def authorize(self, _request: Request) -> Response:
+        """Refuse: there is no person to ask and no browser to send back.
+
+        Raises:
+            RefusedError: Always.
+        """
+        raise RefusedError(403, "no interactive sign-in here: ask /oidc/token with the secret")
+
+    def exchange(self, request: Request) -> Response:
+        """Give an identity token for the secret.
+
+        The secret is HTTP Basic's password; the form names the `identity` that the token is for.
+
+        Raises:
+            RefusedError: Wrong secret, grant type or identity.
+        """
+        self._check_secret(request.headers.get("authorization", ""))
+        form = dict(parse_qsl(request.body.decode("ascii", errors="replace")))
+        if form.get("grant_type") != "client_credentials":
+            raise RefusedError(400, "grant_type: expected client_credentials")
+        token = self.token(form.get("identity", ""))
+        return json_response(
+            {
+                "access_token": token,
+                "id_token": token,
+                "token_type": "Bearer",
+                "expires_in": LIFETIME_S,
+            },
+            headers={"Cache-Control": "no-store"},
+        )
+
+    def _check_secret(self, authorization: str) -> None:
+        expected = base64.b64encode(f"{AUDIENCE}:{self._secret}".encode()).decode()
+        given = authorization.removeprefix("Basic ")
+        if not hmac.compare_digest(given.encode(), expected.encode()):
+            raise RefusedError(
+                401,
+                "wrong client secret: it is in the state folder, readable by its owner",
+                headers={"WWW-Authenticate": 'Basic realm="local sigstore"'},
+            )
+
+
+def _base64url(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
