@@ -1,0 +1,61 @@
+"""Tasks about pinned inputs: `lock.update` and `inputs.fetch`."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from invoke import Collection, Context, task
+
+from supply_chain.inputs import fetch
+from supply_chain.inputs.debian import Archives
+from supply_chain.inputs.lock import (
+    LOCK_NAME,
+    WISHES_NAME,
+    lock_text,
+    read_lock,
+    read_wishes,
+)
+from supply_chain.inputs.store import Store
+from supply_chain.inputs.update import lock_changes, resolve_lock
+from supply_chain.progress import ConsoleProgress
+from supply_chain.workspace import Workspace, replace_file
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@task
+def update(_context: Context) -> None:
+    """Refresh inputs.lock.toml from inputs.toml and the archives as they are today."""
+    workspace = Workspace.at(ROOT, os.environ)
+    target = ROOT / LOCK_NAME
+    old = read_lock(target) if target.exists() else None
+    new = resolve_lock(
+        read_wishes(ROOT / WISHES_NAME),
+        archives=Archives.of_machine(os.environ),
+        folder=workspace.cache / "apt",
+        old=old,
+        store=Store(workspace.store),
+        environ=os.environ,
+        progress=ConsoleProgress(),
+    )
+    replace_file(target, lock_text(new).encode())
+    changes = lock_changes(old, new)
+    for change in changes:
+        print(change)
+    print(f"{LOCK_NAME}: {len(new.debs)} packages, {len(changes)} changes")
+
+
+@task(iterable=["only"])
+def fetch_inputs(_context: Context, only: list[str]) -> None:
+    """Fetch every locked input into the store, or those of the sets named by --only."""
+    store = Store(Workspace.at(ROOT, os.environ).store)
+    lock = read_lock(ROOT / LOCK_NAME)
+    fetch(lock, only, store, ConsoleProgress(), environ=os.environ)
+    print(f"{len(lock.inputs(*only))} inputs are in {store.root}")
+
+
+lock_tasks = Collection("lock")
+lock_tasks.add_task(update, name="update")
+input_tasks = Collection("inputs")
+input_tasks.add_task(fetch_inputs, name="fetch")

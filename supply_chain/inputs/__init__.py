@@ -1,0 +1,52 @@
+"""Pinned inputs: the lock that names them, the store that keeps them, the trees made of them.
+
+This package is the only part of a build that uses the network.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from supply_chain.inputs.debian import Archives, fetch_debian
+from supply_chain.inputs.lock import DebianPackage, Wheel
+from supply_chain.inputs.wheel import fetch_wheels
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from supply_chain.inputs.lock import Lock
+    from supply_chain.inputs.store import Store
+    from supply_chain.progress import Progress
+
+
+def fetch(
+    lock: Lock,
+    names: Sequence[str],
+    store: Store,
+    progress: Progress,
+    *,
+    environ: Mapping[str, str],
+) -> None:
+    """Every input of some sets and wheels is in the store; nothing is asked for twice.
+
+    When all of it is there, neither the network nor apt's configuration is looked at.
+
+    Args:
+        lock: What to fetch, by digest.
+        names: Names of sets and wheels; everything when empty.
+        store: Where it goes.
+        progress: Told about what takes long.
+        environ: The settings: mirrors, pip's options, proxies.
+
+    Raises:
+        DigestMismatchError: Other bytes are served; nothing of them is kept.
+        FetchError: An input cannot be had.
+        LockError: The lock holds no set or wheel of that name.
+    """
+    missing = [item for item in lock.inputs(*names) if not store.has(item.sha256)]
+    debs = [item for item in missing if isinstance(item, DebianPackage)]
+    if debs:
+        archives = Archives.of_machine(environ)
+        fetch_debian(debs, store, lock=lock, archives=archives, progress=progress)
+    wheels = [item for item in missing if isinstance(item, Wheel)]
+    fetch_wheels(wheels, store, environ=environ, progress=progress)

@@ -1,0 +1,115 @@
+"""Downloads that go on where they stopped, retried on network errors only."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import requests
+import stamina
+
+from supply_chain.errors import FetchError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+TIMEOUT_S = (10.0, 60.0)
+"""Seconds to connect, and to wait for the next bytes."""
+ATTEMPTS = 5
+CHUNK_BYTES = 1 << 20
+_RETRYABLE_STATUS = frozenset({408, 429, 500, 502, 503, 504})
+
+
+class NotServedError(FetchError):
+    """The server works and does not have the file."""
+
+    code = "build.fetch.not_served"
+
+
+class _TryAgainError(Exception):
+    """The server asks to come back later, or stopped in the middle."""
+
+
+def download(
+    url: str,
+    part: Path,
+    *,
+    size: int,
+    proxies: Mapping[str, str] | None = None,
+    wait_initial_s: float = 0.5,
+) -> None:
+    """The file `part` holds `size` bytes from the address; their digest is not checked here.
+
+    Bytes that are in `part` already are not asked for again.
+
+    Args:
+        url: Where the file is published.
+        part: The file to write or to complete.
+        size: The bytes expected.
+        proxies: Proxies by scheme, on top of those of the environment.
+        wait_initial_s: Seconds before the second attempt; each later pause is longer.
+
+    Raises:
+        NotServedError: The server answers that it has no such file.
+        FetchError: It cannot be reached, keeps failing, or sends another number of bytes.
+    """
+    part.parent.mkdir(parents=True, exist_ok=True)
+    retryable = (requests.ConnectionError, requests.Timeout, _TryAgainError)
+    try:
+        for attempt in stamina.retry_context(
+            on=retryable, attempts=ATTEMPTS, timeout=None, wait_initial=wait_initial_s
+        ):
+            with attempt:
+                _continue(url, part, size, dict(proxies or {}))
+    except (requests.RequestException, _TryAgainError) as exc:
+        raise FetchError(f"{url} cannot be fetched: {exc}") from exc
+
+
+def _continue(url: str, part: Path, size: int, proxies: dict[str, str]) -> None:
+    have = part.stat().st_size if part.exists() else 0
+    if have > size:
+        part.unlink()
+        have = 0
+    if have == size:
+        return
+    # Identity: a proxy that compresses would change the bytes and the offsets.
+    headers = {"Accept-Encoding": "identity"}
+    if have:
+        headers["Range"] = f"bytes={have}-"
+    with requests.get(
+        url, headers=headers, stream=True, timeout=TIMEOUT_S, proxies=proxies
+    ) as answer:
+        if answer.status_code in _RETRYABLE_STATUS:
+            raise _TryAgainError(f"status {answer.status_code}")
+        if answer.status_code == 416:
+            # What is there does not fit what is published: begin anew.
+            part.unlink()
+            raise _TryAgainError("the server refuses to continue the download")
+        if answer.status_code in {403, 404, 410}:
+            raise NotServedError(f"{url} is not served: status {answer.status_code}")
+        if answer.status_code not in {200, 206}:
+            raise FetchError(f"{url} cannot be fetched: status {answer.status_code}")
+        resumed = answer.status_code == 206 and answer.headers.get(
+            "Content-Range", ""
+        ).startswith(f"bytes {have}-")
+        _append(answer, part, have if resumed else 0, size, url)
+
+
+def _append(answer: requests.Response, part: Path, offset: int, size: int, url: str) -> None:
+    with part.open("r+b" if part.exists() else "wb") as file:
+        file.truncate(offset)
+        file.seek(offset)
+        try:
+            for chunk in answer.iter_content(CHUNK_BYTES):
+                offset += len(chunk)
+                if offset > size:
+                    break
+                file.write(chunk)
+        except requests.exceptions.ChunkedEncodingError as exc:
+            # What requests calls a connection that ends in the middle of a body.
+            raise _TryAgainError(f"the connection ended after {offset} of {size} bytes") from exc
+    if offset > size:
+        part.unlink()
+        raise FetchError(f"{url} is longer than expected: {size} bytes, got more")
+    if offset < size:
+        raise _TryAgainError(f"the connection ended after {offset} of {size} bytes")
