@@ -1,0 +1,1 @@
+"""Signed statements about a build: layout, links, provenance, measurements, release index."""

@@ -1,0 +1,232 @@
+"""The in-toto layout and the links: who may do which step, and what went in and came out.
+
+Steps are given by the pipeline's declaration, so that what is built and what is demanded cannot
+drift apart. Layout and links are classic in-toto documents in DSSE envelopes.
+
+Source: in-toto specification 1.0, sections 4.3 (layout) and 4.4 (link).
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from in_toto.models.layout import Layout, Step
+from in_toto.models.link import Link
+from in_toto.models.metadata import Envelope
+from securesystemslib.signer import CryptoSigner
+
+from supply_chain.attest.functionary import SigstoreFunctionarySigner
+from supply_chain.attest.trust import SigningError
+from supply_chain.digest import sha256_bytes
+from supply_chain.local_sigstore.keys import locked, private_folder, read_secret, write_secret
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+    from pathlib import Path
+
+    from securesystemslib.signer import Signer as DsseSigner
+
+    from supply_chain.attest.functionary import Functionary
+    from supply_chain.attest.signing import Signer
+    from supply_chain.digest import Sha256
+
+OWNER_KEY = "owner.key.pem"
+OWNER_SCHEME = "ed25519"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayoutStep:
+    """A step as the layout demands it."""
+
+    name: str
+    materials_from: tuple[str, ...]
+    """Earlier steps, all of whose products are materials of this one."""
+    products: tuple[str, ...]
+    """Names of everything that the step makes, `<step>/<file>`."""
+    threshold: int = 1
+    """How many functionaries must have done it, with the same result."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Signed:
+    """An in-toto document in its envelope."""
+
+    envelope: bytes
+    """The envelope as JSON: what is written to a file."""
+    payload_digest: Sha256
+    """Digest of the bytes inside: what provenance and measurements refer to."""
+
+
+class OwnerKey:
+    """The key that signs layouts."""
+
+    def __init__(self, key: Ed25519PrivateKey) -> None:
+        """Hold the key."""
+        self._signer = CryptoSigner(key)
+
+    @property
+    def keyid(self) -> str:
+        """The key's identifier, 64 hexadecimal digits."""
+        return str(self._signer.public_key.keyid)
+
+    @property
+    def public_hex(self) -> str:
+        """The public key, 32 bytes in hexadecimal."""
+        return str(self._signer.public_key.keyval["public"])
+
+    @property
+    def dsse_signer(self) -> DsseSigner:
+        """What signs envelopes with the key."""
+        return self._signer
+
+
+def owner_key(state: Path, *, passphrase: bytes | None = None) -> OwnerKey:
+    """The layout owner's key in the state folder, made on first use.
+
+    Args:
+        state: The build's state folder.
+        passphrase: Encrypts the file when it is made, and opens it afterwards.
+
+    Raises:
+        SigningError: The passphrase is wrong, missing, or given for a key that has none.
+    """
+    folder = private_folder(state / "owner")
+    path = folder / OWNER_KEY
+    with locked(folder / "lock"):
+        if not path.exists():
+            write_secret(path, _owner_pem(Ed25519PrivateKey.generate(), passphrase))
+        pem = read_secret(path)
+    try:
+        key = serialization.load_pem_private_key(pem, password=passphrase)
+    except (ValueError, TypeError) as exc:
+        raise SigningError(f"{path}: the passphrase does not open the layout key: {exc}") from exc
+    if not isinstance(key, Ed25519PrivateKey):
+        raise SigningError(f"{path}: expected an ed25519 key, got {type(key).__name__}")
+    return OwnerKey(key)
+
+
+def build_layout(
+    steps: Sequence[LayoutStep],
+    functionaries: Sequence[Functionary],
+    owners: Sequence[OwnerKey],
+    *,
+    expires: datetime,
+    readme: str = "",
+) -> Signed:
+    """The layout that lets the functionaries carry out the steps, signed by each owner.
+
+    Raises:
+        SigningError: There is no step, functionary or owner, or a threshold cannot be reached.
+    """
+    _check(steps, functionaries, owners)
+    products = {step.name: step.products for step in steps}
+    keyids = [functionary.keyid for functionary in functionaries]
+    layout = Layout(
+        steps=[_step(step, products, keyids) for step in steps],
+        inspect=[],
+        readme=readme,
+        expires=expires.strftime("%Y-%m-%dT%H:%M:%SZ"),
+    )
+    # Set afterwards: in-toto's own check looks the key type up in a global table, which the
+    # verifying side fills and a signer has no business in.
+    layout.keys = {item.keyid: {**item.key, "keyid": item.keyid} for item in functionaries}
+    return _signed(layout, [owner.dsse_signer for owner in owners])
+
+
+def record_link(
+    step: str,
+    *,
+    materials: Mapping[str, Sha256],
+    products: Mapping[str, Sha256],
+    byproducts: Mapping[str, Any],
+    functionary: Functionary,
+    signer: Signer,
+) -> Signed:
+    """The link that says what a step read and made, signed by who carried it out.
+
+    Raises:
+        SigningError: The Sigstore instance refuses or is out of reach.
+    """
+    link = Link(
+        name=step,
+        materials=_hashes(materials),
+        products=_hashes(products),
+        byproducts=dict(byproducts),
+        # Steps are functions of this repository, not commands; their code is in the provenance.
+        command=[],
+        environment={},
+    )
+    return _signed(link, [SigstoreFunctionarySigner(functionary, signer)])
+
+
+def link_file_name(step: str, functionary: Functionary) -> str:
+    """The name under which in-toto looks for a functionary's link of a step."""
+    return f"{step}.{functionary.keyid[:8]}.link"
+
+
+def _check(
+    steps: Sequence[LayoutStep], functionaries: Sequence[Functionary], owners: Sequence[OwnerKey]
+) -> None:
+    if not steps or not functionaries or not owners:
+        raise SigningError("layout: expected at least one step, one functionary and one owner")
+    seen: set[str] = set()
+    for step in steps:
+        if not 1 <= step.threshold <= len(functionaries):
+            raise SigningError(
+                f"layout, step {step.name}: expected a threshold from 1 to {len(functionaries)}, "
+                f"got {step.threshold}"
+            )
+        missing = [name for name in step.materials_from if name not in seen]
+        if missing or step.name in seen or not step.products:
+            raise SigningError(
+                f"layout, step {step.name}: expected a new name, products, and materials from "
+                f"earlier steps, got materials from {list(step.materials_from)}"
+            )
+        seen.add(step.name)
+
+
+def _step(step: LayoutStep, products: Mapping[str, Sequence[str]], keyids: list[str]) -> Step:
+    # MATCH and CREATE only consume what is there; REQUIRE makes the absence of one an error.
+    material_rules: list[list[str]] = []
+    for earlier in step.materials_from:
+        material_rules += [["REQUIRE", name] for name in products[earlier]]
+    for earlier in step.materials_from:
+        material_rules.append(["MATCH", f"{earlier}/*", "WITH", "PRODUCTS", "FROM", earlier])
+    product_rules = [["REQUIRE", name] for name in step.products]
+    product_rules += [["CREATE", name] for name in step.products]
+    return Step(
+        name=step.name,
+        expected_materials=[*material_rules, ["ALLOW", "inputs/*"], ["DISALLOW", "*"]],
+        expected_products=[*product_rules, ["DISALLOW", "*"]],
+        pubkeys=keyids,
+        expected_command=[],
+        threshold=step.threshold,
+    )
+
+
+def _signed(document: Layout | Link, signers: Sequence[DsseSigner]) -> Signed:
+    envelope = Envelope.from_signable(document)
+    for signer in signers:
+        envelope.create_signature(signer)
+    text = json.dumps(envelope.to_dict(), sort_keys=True, separators=(",", ":"))
+    return Signed(envelope=text.encode(), payload_digest=sha256_bytes(envelope.payload))
+
+
+def _hashes(digests: Mapping[str, Sha256]) -> dict[str, dict[str, str]]:
+    return {name: {"sha256": digest.hex} for name, digest in sorted(digests.items())}
+
+
+def _owner_pem(key: Ed25519PrivateKey, passphrase: bytes | None) -> bytes:
+    encryption: serialization.KeySerializationEncryption = (
+        serialization.BestAvailableEncryption(passphrase)
+        if passphrase
+        else serialization.NoEncryption()
+    )
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption
+    )

