@@ -1,0 +1,165 @@
+"""Steps 6 to 10 for each connection: the gate that asks for evidence when it has none.
+
+Evidence is asked for on the connection that it is about. So a second replica with another key
+behind the same name is no special case (it attests itself, or is refused), and neither is a guest
+that has restarted. Keys that were attested recently are remembered, and any connection to their
+holder is admitted until the evidence is too old.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import ssl
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from blindllama._channel import Origin, peer_spki, request_evidence
+from blindllama._tpm.nonce_tree import NONCE_SIZE_BYTES
+from blindllama.errors import (
+    ChannelBindingError,
+    Code,
+    FreshnessError,
+    UsageError,
+    VerificationError,
+)
+from blindllama.measurements import ExpectedPcrs, PlatformName
+from blindllama.report import Report
+from blindllama.verify import VerifiedEvidence, verify_evidence
+
+__all__ = ["Attestor", "Expectation"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Expectation:
+    """What a guest must prove, all of it from the policy and from the verified release."""
+
+    platform: PlatformName
+    pcrs: ExpectedPcrs
+    roots: frozenset[bytes]
+    """SHA-256 fingerprints of the platform roots that the caller accepts."""
+    release_expires: datetime
+    """After this, nothing is admitted: a session must not outlive its release."""
+    max_age: timedelta
+    """How long evidence is good for."""
+
+
+class Attestor:
+    """A gate for connections; it may be used from several threads at once."""
+
+    def __init__(
+        self,
+        origin: Origin,
+        expectation: Expectation,
+        *,
+        release_report: Report,
+        clock: Callable[[], datetime],
+        randomness: Callable[[int], bytes],
+        timeout_s: float,
+    ) -> None:
+        """Know no key yet; `release_report` holds the checks 1 to 5."""
+        if expectation.max_age <= timedelta(0):
+            raise UsageError("age of evidence; expected more than nothing")
+        self._origin = origin
+        self._expectation = expectation
+        self._release_report = release_report
+        self._clock = clock
+        self._randomness = randomness
+        self._timeout_s = timeout_s
+        self._lock = threading.Lock()
+        self._verified: dict[bytes, VerifiedEvidence] = {}
+        self._report = release_report
+
+    @property
+    def report(self) -> Report:
+        """The ten checks of the latest attestation, whether it was accepted or not."""
+        return self._report
+
+    def admit(self, connection: ssl.SSLSocket) -> bool:
+        """Admit a connection to a verified guest, verifying it first where that is due.
+
+        Returns:
+            False when the peer was verified but closed the connection after its evidence.
+
+        Raises:
+            VerificationError: the peer is not what the caller expects.
+            NetworkError: the peer did not answer.
+        """
+        spki = peer_spki(connection)
+        self._check_release()
+        if self._is_fresh(spki):
+            return True
+        # One quote at a time: threads that wait here find the key verified afterwards.
+        with self._lock:
+            return self._is_fresh(spki) or self._attest(connection, spki)
+
+    def reported(self, error: VerificationError) -> VerificationError:
+        """Return the error with a report: it may come from outside the numbered checks."""
+        if error.report is None:
+            self._report = _resumed(self._release_report)
+            with contextlib.suppress(VerificationError), self._report.check(error.step):
+                raise error
+        return error
+
+    def _attest(self, connection: ssl.SSLSocket, spki: bytes) -> bool:
+        report = _resumed(self._release_report)
+        self._report = report
+        self._verified.pop(spki, None)
+        with report.check(6) as detail:
+            nonce = self._new_nonce()
+            detail["nonce"] = nonce.hex()
+            document, reusable = request_evidence(
+                connection, self._origin, nonce, timeout_s=self._timeout_s
+            )
+        verified = verify_evidence(
+            document,
+            expected=self._expectation.pcrs,
+            platform=self._expectation.platform,
+            roots=self._expectation.roots,
+            nonce=nonce,
+            spki=spki,
+            now=self._clock(),
+            report=report,
+        )
+        with report.check(10) as detail:
+            if peer_spki(connection) != verified.spki:
+                raise ChannelBindingError("key of the TLS peer", code=Code.CHANNEL_KEY, step=10)
+            detail["peer"] = self._origin.authority
+            detail["key"] = f"sha256:{hashlib.sha256(spki).hexdigest()}"
+            detail["tls"] = str(connection.version())
+            detail["evidence good for"] = str(self._expectation.max_age)
+        self._verified[spki] = verified
+        return reusable
+
+    def _is_fresh(self, spki: bytes) -> bool:
+        verified = self._verified.get(spki)
+        if verified is None:
+            return False
+        # A clock that went back says nothing about age, so such evidence is renewed too.
+        age = self._clock() - verified.verified_at
+        return timedelta(0) <= age < self._expectation.max_age
+
+    def _check_release(self) -> None:
+        now = self._clock()
+        if now >= self._expectation.release_expires:
+            raise FreshnessError(
+                "release, which expired during the session",
+                code=Code.RELEASE_EXPIRED,
+                step=4,
+                expected=f"after {now.isoformat()}",
+                got=self._expectation.release_expires.isoformat(),
+            )
+
+    def _new_nonce(self) -> bytes:
+        nonce = self._randomness(NONCE_SIZE_BYTES)
+        if len(nonce) != NONCE_SIZE_BYTES:
+            raise UsageError(f"source of randomness; expected 32 bytes; got {len(nonce)}")
+        return nonce
+
+
+def _resumed(report: Report) -> Report:
+    """Return a new report that starts after the checks of the release."""
+    checks = (*report.checks[:5], *Report().checks[5:])
+    return Report(clock=report.clock, _checks={check.step: check for check in checks})

@@ -1,0 +1,231 @@
+"""Step 10: TLS 1.3 to one origin, and the evidence asked for on the very connection it is about.
+
+Certificates are not looked at: what counts is the peer's public key, because that is what a quote
+names. TLS 1.3 makes the peer prove that it holds the private key, whatever the certificate says.
+Nothing of the environment is read: no proxy, no bundle of roots, no key log.
+
+Source: RFC 8446, section 4.4.3 (the proof of possession).
+"""
+
+from __future__ import annotations
+
+import base64
+import http.client
+import io
+import json
+import socket
+import ssl
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from blindllama.errors import ChannelBindingError, Code, FormatError, NetworkError, UsageError
+from blindllama.evidence import EVIDENCE_LIMIT_BYTES
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+
+__all__ = ["Origin", "parse_origin", "peer_spki", "request_evidence", "tls_context"]
+
+_STEP_EVIDENCE = 6
+_STEP_CHANNEL = 10
+_DEFAULT_PORT = 443
+_PATH: Final = "/attestation"
+_PIECE_BYTES: Final = 1 << 16
+_LATER: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
+"""Answers that say nothing about the guest but "not now"."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """One HTTPS server: all that an attested session ever talks to."""
+
+    host: str
+    """Lower case; an IPv6 address is without its brackets."""
+    port: int
+
+    @property
+    def authority(self) -> str:
+        """`host:port`, as in a URL."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
+
+    @property
+    def url(self) -> str:
+        """`https://host:port`, without a slash at its end."""
+        return f"https://{self.authority}"
+
+
+def parse_origin(url: str) -> Origin:
+    """Return the origin that a URL without path, query or user names.
+
+    Raises:
+        ChannelBindingError: `channel.not_https`.
+        UsageError: the URL names more, or less, than a server.
+    """
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError as exc:
+        raise UsageError(f"URL of the server: {exc}") from exc
+    if parts.scheme.lower() != "https":
+        raise ChannelBindingError(
+            "URL of the server",
+            code=Code.CHANNEL_NOT_HTTPS,
+            step=_STEP_CHANNEL,
+            expected="https",
+            got=parts.scheme or "no scheme",
+        )
+    if not host or parts.path not in {"", "/"} or parts.query or parts.fragment or "@" in url:
+        raise UsageError("URL of the server; expected https://HOST[:PORT] and nothing after it")
+    return Origin(host=host, port=_DEFAULT_PORT if port is None else port)
+
+
+def tls_context() -> ssl.SSLContext:
+    """Return a client context for TLS 1.3 only, which accepts any certificate on purpose.
+
+    Whoever uses it must compare `peer_spki` with an attested key before sending anything.
+    """
+    # Not create_default_context: that one reads SSL_CERT_FILE and SSLKEYLOGFILE.
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    return context
+
+
+def peer_spki(connection: ssl.SSLSocket) -> bytes:
+    """Return the DER SubjectPublicKeyInfo of the key that the peer has proven to hold.
+
+    Raises:
+        ChannelBindingError: `channel.tls_version` or `channel.key`.
+    """
+    if connection.version() != "TLSv1.3":
+        raise ChannelBindingError(
+            "TLS version",
+            code=Code.CHANNEL_TLS_VERSION,
+            step=_STEP_CHANNEL,
+            expected="TLSv1.3",
+            got=connection.version() or "none",
+        )
+    # TLS 1.3 with this context always has a certificate; an empty one is refused with the rest.
+    certificate = connection.getpeercert(binary_form=True) or b""
+    try:
+        key = x509.load_der_x509_certificate(certificate).public_key()
+        return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    except (ValueError, UnsupportedAlgorithm) as exc:
+        raise ChannelBindingError(
+            "key of the TLS peer: it cannot be read", code=Code.CHANNEL_KEY, step=_STEP_CHANNEL
+        ) from exc
+
+
+def request_evidence(
+    connection: ssl.SSLSocket, origin: Origin, nonce: bytes, *, timeout_s: float
+) -> tuple[bytes, bool]:
+    """Return the evidence for a nonce, and whether the connection can be used again.
+
+    Args:
+        connection: To the server whose key the evidence must name.
+        origin: For the Host header.
+        nonce: 32 random bytes.
+        timeout_s: Seconds for the whole exchange, however slowly its bytes drip.
+
+    Raises:
+        NetworkError: the server went away, took too long, or asks to come back later.
+        FormatError: `evidence.status`, `evidence.content_type` or `format.too_large`.
+    """
+    body = json.dumps({"nonce": base64.b64encode(nonce).decode("ascii")}).encode("ascii")
+    head = (
+        f"POST {_PATH} HTTP/1.1\r\nHost: {origin.authority}\r\nAccept: application/json\r\n"
+        "Accept-Encoding: identity\r\nContent-Type: application/json\r\n"
+        f"Content-Length: {len(body)}\r\n\r\n"
+    )
+    timed = _TimedSocket(connection, time.monotonic() + timeout_s)
+    before = connection.gettimeout()
+    try:
+        timed.send(head.encode("ascii") + body)
+        response = http.client.HTTPResponse(timed, method="POST")  # type: ignore[arg-type]
+        with response:
+            response.begin()
+            return _read_answer(response), not response.will_close
+    except http.client.HTTPException as exc:
+        if isinstance(exc, ConnectionError):
+            raise NetworkError("evidence: the server closed the connection") from exc
+        raise _bad_answer("evidence: the answer is not whole HTTP", type(exc).__name__) from exc
+    except OSError as exc:
+        raise NetworkError(f"evidence: {exc}") from exc
+    finally:
+        connection.settimeout(before)
+
+
+def _read_answer(response: http.client.HTTPResponse) -> bytes:
+    if response.status in _LATER:
+        raise NetworkError(f"evidence: the server answers {response.status}; try again later")
+    if response.status != 200:
+        raise _bad_answer("evidence: status", response.status, expected=200)
+    kind = response.headers.get_content_type()
+    encoding = response.headers.get("Content-Encoding", "identity")
+    if kind != "application/json" or encoding != "identity":
+        raise FormatError(
+            "evidence: content",
+            code=Code.EVIDENCE_CONTENT_TYPE,
+            step=_STEP_EVIDENCE,
+            expected="application/json, not compressed",
+            got=f"{kind}, {encoding}",
+        )
+    received = bytearray()
+    while piece := response.read(_PIECE_BYTES):
+        received += piece
+        if len(received) > EVIDENCE_LIMIT_BYTES:
+            raise FormatError(
+                "size of the evidence",
+                code=Code.FORMAT_TOO_LARGE,
+                step=_STEP_EVIDENCE,
+                expected=f"at most {EVIDENCE_LIMIT_BYTES} bytes",
+                got="more",
+            )
+    if response.length:
+        raise http.client.IncompleteRead(b"", response.length)
+    return bytes(received)
+
+
+def _bad_answer(what: str, got: object, *, expected: object = None) -> FormatError:
+    return FormatError(
+        what, code=Code.EVIDENCE_STATUS, step=_STEP_EVIDENCE, expected=expected, got=got
+    )
+
+
+class _TimedSocket(io.RawIOBase):
+    """A connection whose operations share one deadline; `http.client` reads from it."""
+
+    def __init__(self, connection: socket.socket, deadline: float) -> None:
+        super().__init__()
+        self._connection = connection
+        self._deadline = deadline
+
+    def makefile(self, _mode: str) -> io.BufferedReader:
+        """Return a reader, which is all that `http.client.HTTPResponse` asks of a socket."""
+        return io.BufferedReader(self)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: WriteableBuffer) -> int:
+        self._arm()
+        return self._connection.recv_into(buffer)
+
+    def send(self, data: bytes) -> None:
+        """Send all of the data."""
+        self._arm()
+        self._connection.sendall(data)
+
+    def _arm(self) -> None:
+        remaining = self._deadline - time.monotonic()
+        if remaining <= 0:
+            raise TimeoutError("the server took too long")
+        self._connection.settimeout(remaining)

@@ -1,0 +1,55 @@
+"""What a platform decides: a value, and one hook for what only that platform knows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from cryptography import x509
+
+from blindllama._tpm.structures import HashAlgorithm, SignatureScheme
+from blindllama.errors import UsageError
+from blindllama.measurements import PlatformName
+
+__all__ = ["QUOTED_PCRS", "SIMULATION_ORGANISATION", "Platform"]
+
+QUOTED_PCRS = frozenset(range(16))
+"""Every platform quotes the sixteen registers of the static root of trust: a register that is not
+quoted cannot be reported, and one that is missing has been a way around verification."""
+
+SIMULATION_ORGANISATION = "BlindLlama simulated vTPM (never a production root)"
+"""The organisation in the subject of every root that a simulation makes for itself."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Platform:
+    """A place where a guest runs, as far as its evidence is concerned."""
+
+    name: PlatformName
+    evidence_kind: str
+    """The `kind` of the evidence document."""
+    simulation: bool
+    """True when the root of trust is made by whoever runs the guest."""
+    quoted: frozenset[int]
+    """The registers that a quote must select: exactly these."""
+    enforced: frozenset[int]
+    """The registers that must have the release's value; the others are reported."""
+    schemes: frozenset[tuple[SignatureScheme, HashAlgorithm]]
+    """How the platform's attestation keys sign."""
+    roots: frozenset[bytes] | None
+    """SHA-256 fingerprints of the only roots there can be; None when each machine has its own and
+    only the caller's policy knows it."""
+    check_leaf: Callable[[x509.Certificate], None]
+    """Checks what only this platform's leaf certificates say.
+
+    Raises:
+        AttestationKeyError: it is not a certificate of this platform.
+    """
+
+    def __post_init__(self) -> None:
+        """Refuse a platform that would enforce nothing, or what it does not quote."""
+        if not self.enforced or not self.enforced <= self.quoted:
+            raise UsageError(
+                f"enforced PCRs of {self.name}; expected some of {sorted(self.quoted)}; "
+                f"got {sorted(self.enforced)}"
+            )

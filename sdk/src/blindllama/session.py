@@ -1,0 +1,322 @@
+"""All ten checks, then a `requests.Session` that talks to the verified guest and to nothing else.
+
+    session = verify_and_connect("https://127.0.0.1:8443", release=…, policy=…)
+    print(session.completion("The capital of France is", max_tokens=8))
+
+Clock, randomness and the memory of releases are arguments; nothing is read from the environment.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, NoReturn
+from urllib.parse import urljoin
+
+import requests
+import urllib3.exceptions
+
+from blindllama._adapter import AttestedAdapter
+from blindllama._attestor import Attestor, Expectation
+from blindllama._channel import Origin, parse_origin
+from blindllama._completion import COMPLETIONS_PATH, completion_request, completion_texts
+from blindllama._memory import ReleaseMemory
+from blindllama.errors import ChannelBindingError, Code, NetworkError, UsageError, VerificationError
+from blindllama.policy import Policy
+from blindllama.release import VerifiedRelease, verify_release
+from blindllama.report import Report
+
+__all__ = ["MAX_EVIDENCE_AGE_S", "AttestedSession", "verify_and_connect"]
+
+MAX_EVIDENCE_AGE_S = 300.0
+"""How long one quote is good for, in seconds, unless the caller says otherwise.
+
+The TLS key lives in the guest's memory only and dies with it, so age does not weaken the binding.
+What it bounds is how long a guest goes on being trusted after something was extended, or after
+its root or release was given up. A quote costs the TPM about half a second: five minutes make that
+cost invisible and stay well below the time in which people react to an incident.
+"""
+
+_ANSWER_TIMEOUT_S = 600.0
+"""Seconds without a byte of an answer; a model under emulation takes about one per token."""
+
+
+def verify_and_connect(  # noqa: PLR0913 - everything from outside is an argument
+    url: str,
+    *,
+    release: Path | str | bytes,
+    policy: Policy | Path | str,
+    now: Callable[[], datetime] | None = None,
+    timeout_s: float = 30.0,
+    memory: Path | None = None,
+    max_evidence_age_s: float = MAX_EVIDENCE_AGE_S,
+    randomness: Callable[[int], bytes] = secrets.token_bytes,
+) -> AttestedSession:
+    """Return a session with the guest at `url` after all ten checks have passed.
+
+    Args:
+        url: `https://HOST[:PORT]` of the guest.
+        release: The release's `evidence.json`: its path, or its bytes.
+        policy: What you trust: a policy, or the path of its TOML file.
+        now: The clock, with a time zone; the system's by default. It is asked again whenever
+            evidence is renewed.
+        timeout_s: Seconds for a connection, and for one exchange of evidence.
+        memory: A file that remembers the newest release accepted, so that no older one is.
+        max_evidence_age_s: Seconds after which evidence is renewed before the next request.
+        randomness: Where nonces come from: a number of bytes to that many random bytes.
+
+    Raises:
+        VerificationError: a check failed; `code`, `step` and `report` say which and why. No
+            byte of the application was sent.
+        NetworkError: the guest was not reached.
+        UsageError: an argument that can never be right.
+    """
+    clock = _system_clock if now is None else now
+    report = Report(clock=time.perf_counter)
+    try:
+        with report.check(1):
+            trusted = policy if isinstance(policy, Policy) else Policy.from_file(Path(policy))
+        origin = parse_origin(url)
+        verified = verify_release(_release_bytes(release), trusted, clock(), report=report)
+        remembered = None if memory is None else ReleaseMemory(memory)
+        if remembered is not None:
+            with report.check(4):
+                remembered.check(_line(trusted), verified.sequence)
+        attestor = Attestor(
+            origin,
+            Expectation(
+                platform=trusted.platform_name,
+                pcrs=verified.expected,
+                roots=frozenset(bytes.fromhex(root) for root in trusted.vtpm.roots),
+                release_expires=verified.expires,
+                max_age=timedelta(seconds=max_evidence_age_s),
+            ),
+            release_report=report,
+            clock=clock,
+            randomness=randomness,
+            timeout_s=timeout_s,
+        )
+    except VerificationError as exc:
+        if exc.report is None:
+            exc.report = report
+        raise
+    session = AttestedSession(origin, attestor, verified, timeout_s=timeout_s)
+    try:
+        session.attest()
+        if remembered is not None:
+            remembered.remember(_line(trusted), verified.sequence)
+    except BaseException:
+        session.close()
+        raise
+    return session
+
+
+class AttestedSession(requests.Session):
+    """A `requests.Session` for one verified guest; `verify_and_connect` makes it.
+
+    URLs may be given as paths: `session.post("/v1/completions", json={…})`. Before each request
+    the evidence is renewed if it has expired, on the same connection. Every failure is a
+    `blindllama.Error`; only reading a streamed response by hand can raise those of `requests`.
+
+    `verify` and `cert` mean nothing here, since the attested key takes their place; proxies and
+    further adapters are refused.
+    """
+
+    def __init__(
+        self, origin: Origin, attestor: Attestor, release: VerifiedRelease, *, timeout_s: float
+    ) -> None:
+        """Prepare a session in which nothing is attested yet."""
+        self._sealed = False
+        super().__init__()
+        self.trust_env = False
+        self.headers["Accept-Encoding"] = "identity"  # compression would leak lengths
+        self._origin = origin
+        self._attestor = attestor
+        self._release = release
+        self._timeout_s = timeout_s
+        self._adapter = AttestedAdapter(origin, attestor, timeout_s=timeout_s)
+        for adapter in self.adapters.values():
+            adapter.close()
+        self.adapters.clear()
+        self.mount(f"{origin.url}/", self._adapter)
+        self._sealed = True
+
+    @property
+    def report(self) -> Report:
+        """The ten checks of the latest attestation."""
+        return self._attestor.report
+
+    @property
+    def release(self) -> VerifiedRelease:
+        """The release that the guest has proven to run."""
+        return self._release
+
+    @property
+    def url(self) -> str:
+        """The guest's origin, `https://HOST:PORT`."""
+        return self._origin.url
+
+    def attest(self) -> None:
+        """Open a connection and verify its peer, as each request does when it is due.
+
+        Raises:
+            VerificationError: the peer is not a guest of this release.
+            NetworkError: the peer was not reached.
+        """
+        try:
+            self._adapter.attest()
+        except VerificationError as exc:
+            raise self._attestor.reported(exc) from exc.__cause__
+        except (OSError, urllib3.exceptions.HTTPError) as exc:
+            _unreachable(self._origin, exc)
+
+    def completion(
+        self,
+        prompt: str,
+        *,
+        max_tokens: int = 20,
+        temperature: float = 0.0,
+        stop: Sequence[str] = (),
+        seed: int | None = None,
+    ) -> str:
+        """Return the model's continuation of the prompt.
+
+        Args:
+            prompt: Sent to the verified guest only.
+            max_tokens: The longest answer, in tokens.
+            temperature: 0 takes the most likely token each time.
+            stop: Texts before which the answer ends.
+            seed: For temperatures above 0.
+
+        Raises:
+            Error: as for every request of this session.
+        """
+        return "".join(
+            self.stream_completion(
+                prompt, max_tokens=max_tokens, temperature=temperature, stop=stop, seed=seed
+            )
+        )
+
+    def stream_completion(
+        self,
+        prompt: str,
+        *,
+        max_tokens: int = 20,
+        temperature: float = 0.0,
+        stop: Sequence[str] = (),
+        seed: int | None = None,
+    ) -> Iterator[str]:
+        """Yield the model's continuation piece by piece; arguments as for `completion`."""
+        body = completion_request(
+            prompt, max_tokens=max_tokens, temperature=temperature, stop=stop, seed=seed
+        )
+        headers = {"Accept": "text/event-stream"}
+        with self.post(COMPLETIONS_PATH, json=body, headers=headers, stream=True) as response:
+            if response.status_code >= 500:
+                raise NetworkError(f"completion: the server answers {response.status_code}")
+            if response.status_code != 200:
+                raise UsageError(f"completion: the server answers {response.status_code}")
+            try:
+                # A chunked answer comes chunk by chunk; any other only as a whole.
+                yield from completion_texts(response.iter_content(chunk_size=None))
+            except requests.RequestException as exc:
+                _unreachable(self._origin, exc)
+
+    def request(  # type: ignore[override]
+        self,
+        method: str,
+        url: str,
+        *args: Any,
+        **kwargs: Any,  # noqa: ANN401 - requests' own
+    ) -> requests.Response:
+        """Send a request to the guest; a URL that starts with a slash is a path on it."""
+        absolute = f"{self._origin.url}{url}" if url.startswith("/") else url
+        return super().request(method, absolute, *args, **kwargs)
+
+    def send(
+        self,
+        request: requests.PreparedRequest,
+        **kwargs: Any,  # noqa: ANN401 - requests' own
+    ) -> requests.Response:
+        """Send a prepared request to the guest, once.
+
+        Raises:
+            ChannelBindingError: `channel.origin`, `channel.redirect`.
+            VerificationError: the evidence was due for renewal and was refused.
+            NetworkError: the guest went away; the request may have reached it.
+            UsageError: a proxy was given.
+        """
+        self._check_origin(request.url or "", Code.CHANNEL_ORIGIN)
+        if kwargs.get("proxies") or self.proxies:
+            raise UsageError("proxies: an attested session talks to the guest directly")
+        if kwargs.get("timeout") is None:
+            kwargs["timeout"] = (self._timeout_s, _ANSWER_TIMEOUT_S)
+        try:
+            return super().send(request, **kwargs)
+        except VerificationError as exc:
+            raise self._attestor.reported(exc) from exc.__cause__
+        except (requests.RequestException, urllib3.exceptions.HTTPError) as exc:
+            _unreachable(self._origin, exc)
+
+    def get_redirect_target(self, resp: requests.Response) -> str | None:
+        """Return where a redirect leads, if that is on the same guest.
+
+        Raises:
+            ChannelBindingError: `channel.redirect`.
+        """
+        target = super().get_redirect_target(resp)
+        if target is not None:
+            self._check_origin(urljoin(resp.url, target), Code.CHANNEL_REDIRECT)
+        return target
+
+    def mount(self, prefix: str | bytes, adapter: requests.adapters.BaseAdapter) -> None:
+        """Refuse: another adapter would be a way around the attested key.
+
+        Raises:
+            UsageError: always, once the session is made.
+        """
+        if self._sealed:
+            raise UsageError("adapters: an attested session has its own and takes no other")
+        super().mount(prefix, adapter)
+
+    def _check_origin(self, url: str, code: Code) -> None:
+        try:
+            origin = parse_origin(urljoin(url, "/"))
+        except (ChannelBindingError, UsageError):
+            origin = None
+        if origin != self._origin:
+            raise self._attestor.reported(
+                ChannelBindingError(
+                    "origin of a request: the session is for one guest",
+                    code=code,
+                    step=10,
+                    expected=self._origin.url,
+                    got=url if origin is None else origin.url,
+                )
+            )
+
+
+def _release_bytes(release: Path | str | bytes) -> bytes:
+    if isinstance(release, bytes):
+        return release
+    try:
+        return Path(release).read_bytes()
+    except OSError as exc:
+        raise UsageError(f"release, {release}: {exc.strerror or exc}") from exc
+
+
+def _line(policy: Policy) -> str:
+    """Return the name under which releases are remembered: another signer is another line."""
+    return "|".join((policy.release.name, policy.signer.issuer, policy.signer.identity))
+
+
+def _system_clock() -> datetime:
+    return datetime.now(UTC)
+
+
+def _unreachable(origin: Origin, cause: Exception) -> NoReturn:
+    """Raise the one error for everything that went wrong below the checks."""
+    raise NetworkError(f"{origin.url}: {cause}") from cause

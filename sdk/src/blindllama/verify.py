@@ -1,0 +1,208 @@
+"""Steps 6 to 9: whether an evidence document proves what the caller expects.
+
+One pure decider: no network, clock or randomness. The bytes come from the server; everything that
+they are compared with comes from the caller.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from types import MappingProxyType
+
+from blindllama._ak import VerifiedAttestationKey, verify_attestation_key
+from blindllama._platform.base import Platform
+from blindllama._platform.registry import platform_named
+from blindllama._tpm.quote import ExpectedQuote, VerifiedQuote, qualifying_data, verify_quote
+from blindllama.errors import ChannelBindingError, Code, MeasurementError
+from blindllama.evidence import Evidence, parse_evidence
+from blindllama.explain import explain_mismatch
+from blindllama.measurements import ExpectedPcrs, PlatformName
+from blindllama.report import Report
+
+__all__ = ["VerifiedEvidence", "verify_evidence"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerifiedEvidence:
+    """A guest of the expected release that holds a certain TLS key; made by `verify_evidence`."""
+
+    platform: PlatformName
+    spki: bytes
+    """The TLS key that the quote names, DER of its SubjectPublicKeyInfo."""
+    values: Mapping[int, bytes]
+    """All quoted registers, 32 bytes each; those that the platform enforces equal the release's."""
+    attestation_key_subject: str
+    reset_count: int
+    """TPM resets; a host that simulates the TPM can make it what it likes."""
+    restart_count: int
+    verified_at: datetime
+
+
+def verify_evidence(
+    document: bytes,
+    *,
+    expected: ExpectedPcrs,
+    platform: PlatformName,
+    roots: frozenset[bytes],
+    nonce: bytes,
+    spki: bytes,
+    now: datetime,
+    report: Report | None = None,
+) -> VerifiedEvidence:
+    """Return what the evidence proves about the holder of the TLS key.
+
+    Args:
+        document: The server's bytes, wire form 1.
+        expected: The registers of a genuine guest, from the verified release.
+        platform: The caller's platform, which must be the one of `expected`.
+        roots: SHA-256 fingerprints of the platform roots that the caller accepts.
+        nonce: The caller's 32 random bytes, never used before.
+        spki: SubjectPublicKeyInfo of the TLS peer, DER.
+        now: The time of the check, with a time zone.
+        report: Takes the checks 6 to 9; a new one when not given.
+
+    Raises:
+        VerificationError: the first check that failed says why in its `code`.
+        UsageError: an argument that could never accept anything, or would accept too much.
+    """
+    checks = Report() if report is None else report
+    place = platform_named(platform)
+    with checks.check(6) as detail:
+        evidence = parse_evidence(document)
+        detail.update({"kind": evidence.kind, "size": f"{len(document)} bytes"})
+        _check_key(evidence.spki, spki)
+    with checks.check(7) as detail:
+        ak = verify_attestation_key(
+            evidence.ak_certificate, evidence.ak_issuers, platform=place, roots=roots, now=now
+        )
+        detail.update(_key_detail(ak))
+    with checks.check(8) as detail:
+        quote = _verify_quote(evidence, ak, place, nonce=nonce, spki=spki)
+        detail.update(_quote_detail(quote, evidence))
+    with checks.check(9) as detail:
+        _check_measurements(quote, evidence, place, expected)
+        detail.update(_measurement_detail(quote, place))
+    return VerifiedEvidence(
+        platform=platform,
+        spki=spki,
+        values=quote.values,
+        attestation_key_subject=ak.subject,
+        reset_count=quote.clock.reset_count,
+        restart_count=quote.clock.restart_count,
+        verified_at=now,
+    )
+
+
+def _check_key(claimed: bytes, peer: bytes) -> None:
+    """Refuse evidence about another key than the peer's.
+
+    The quote would refuse it too, at step 8; here the reason is plain.
+    """
+    if not hmac.compare_digest(claimed, peer):
+        raise ChannelBindingError(
+            "TLS key in the evidence: it is about another server than the one that sent it",
+            code=Code.EVIDENCE_KEY,
+            step=6,
+            expected=peer.hex(),
+            got=claimed.hex(),
+        )
+
+
+def _verify_quote(
+    evidence: Evidence, ak: VerifiedAttestationKey, platform: Platform, *, nonce: bytes, spki: bytes
+) -> VerifiedQuote:
+    expected = ExpectedQuote(
+        qualifying_data=qualifying_data(spki=spki, nonce=nonce, path=evidence.nonce_path),
+        selection=platform.quoted,
+        schemes=platform.schemes,
+    )
+    return verify_quote(
+        attest=evidence.attest,
+        signature=evidence.signature,
+        key=ak.public_key,
+        claimed=evidence.pcrs,
+        expected=expected,
+    )
+
+
+def _check_measurements(
+    quote: VerifiedQuote, evidence: Evidence, platform: Platform, expected: ExpectedPcrs
+) -> None:
+    """Compare in both directions: no register without a value, no value without a register."""
+    if expected.platform is not platform.name:
+        raise MeasurementError(
+            "platform of the expected registers",
+            code=Code.EXPECTED_PLATFORM,
+            step=9,
+            expected=platform.name.value,
+            got=expected.platform.value,
+        )
+    missing = (platform.enforced - expected.values.keys()) | (
+        expected.values.keys() - quote.values.keys()
+    )
+    if missing:
+        raise MeasurementError(
+            "registers that are expected and quoted",
+            code=Code.MEASUREMENT_MISSING,
+            step=9,
+            expected=f"all of {sorted(platform.enforced)}, none outside the quote",
+            got=f"{sorted(expected.values)}; it is about {sorted(missing)}",
+        )
+    wrong = [index for index in sorted(platform.enforced) if not _equal(quote, expected, index)]
+    if wrong:
+        first = wrong[0]
+        why = explain_mismatch(
+            first,
+            quoted=quote.values[first],
+            expected=expected,
+            event_log=evidence.event_log,
+            app_events=evidence.app_events,
+        )
+        names = ", ".join(str(index) for index in wrong)
+        raise MeasurementError(
+            f"PCR {names} ({'they are' if wrong[1:] else 'it is'} not the release's); "
+            f"PCR {first}: {why}",
+            code=Code.MEASUREMENT_MISMATCH,
+            step=9,
+            expected=expected.values[first].hex(),
+            got=quote.values[first].hex(),
+        )
+
+
+def _equal(quote: VerifiedQuote, expected: ExpectedPcrs, index: int) -> bool:
+    return hmac.compare_digest(quote.values[index], expected.values[index])
+
+
+def _key_detail(ak: VerifiedAttestationKey) -> Mapping[str, str]:
+    return MappingProxyType(
+        {
+            "key": ak.subject,
+            "root": ak.root_fingerprint.hex(),
+            "valid until": ak.not_after.isoformat(),
+        }
+    )
+
+
+def _quote_detail(quote: VerifiedQuote, evidence: Evidence) -> Mapping[str, str]:
+    return MappingProxyType(
+        {
+            "qualifying data": quote.qualifying_data.hex(),
+            "registers": ", ".join(str(index) for index in quote.values),
+            "callers": str(evidence.nonce_path.leaves),
+            "TPM resets": str(quote.clock.reset_count),
+            "firmware": f"0x{quote.firmware_version:016x}",
+        }
+    )
+
+
+def _measurement_detail(quote: VerifiedQuote, platform: Platform) -> Mapping[str, str]:
+    equal = ", ".join(str(index) for index in sorted(platform.enforced))
+    reported = {
+        f"PCR {index} (reported)": value.hex()
+        for index, value in quote.values.items()
+        if index not in platform.enforced
+    }
+    return MappingProxyType({"equal": f"PCR {equal}", **reported})
