@@ -55,7 +55,5 @@ def fetch_inputs(_context: Context, only: list[str]) -> None:
     print(f"{len(lock.inputs(*only))} inputs are in {store.root}")
 
 
-lock_tasks = Collection("lock")
-lock_tasks.add_task(update, name="update")
-input_tasks = Collection("inputs")
-input_tasks.add_task(fetch_inputs, name="fetch")
+lock_tasks = Collection("lock", update=update)
+input_tasks = Collection("inputs", fetch=fetch_inputs)

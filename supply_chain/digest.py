@@ -83,7 +83,7 @@ def _tree_hash(directory: Path) -> hashlib._Hash:
         path = directory / entry.name
         if stat.S_ISLNK(mode):
             # The permission bits of a symbolic link mean nothing on Linux.
-            kind, content = b"l", sha256_bytes(os.fsencode(os.readlink(path))).bytes
+            kind, content = b"l", sha256_bytes(os.fsencode(path.readlink())).bytes
         elif stat.S_ISDIR(mode):
             kind, content = b"d" + permissions, _tree_hash(path).digest()
         elif stat.S_ISREG(mode):

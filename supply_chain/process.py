@@ -48,7 +48,7 @@ def clean_env(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     return env
 
 
-def run(  # noqa: PLR0913 - the options of a process, all by keyword
+def run(
     argv: Sequence[str],
     *,
     cwd: Path | None = None,
@@ -74,7 +74,7 @@ def run(  # noqa: PLR0913 - the options of a process, all by keyword
     environment = clean_env(env)
     command = _resolve(argv, environment)
     try:
-        done = subprocess.run(  # noqa: S603 - argv list, no shell: this module is the one place
+        done = subprocess.run(
             command,
             cwd=cwd,
             env=environment,
@@ -111,7 +111,7 @@ def spawn(
     environment = clean_env(env)
     command = _resolve(argv, environment)
     with stdout.open("wb") as log:
-        return subprocess.Popen(  # noqa: S603 - argv list, no shell
+        return subprocess.Popen(
             command,
             env=environment,
             stdin=subprocess.DEVNULL,

@@ -81,7 +81,7 @@ def enter(tree: str, binds: list[tuple[str, str, bool]]) -> None:
     for name in ("pts", "shm"):
         (root / "dev" / name).mkdir()
     mount("pts", f"{root}/dev/pts", "devpts", options="newinstance,ptmxmode=0666,mode=0620")
-    mount("shm", f"{root}/dev/shm", "tmpfs", options="mode=1777")
+    mount("shm", str(root / "dev" / "shm"), "tmpfs", options="mode=1777")
     for name, points_to in {
         "ptmx": "pts/ptmx",
         "fd": "/proc/self/fd",

@@ -109,7 +109,11 @@ class Apt:
 
     def _lists(self) -> Iterator[tuple[str, Path]]:
         listed = self._apt_get(
-            self.suites, "indextargets", "--format", "$(RELEASE) $(FILENAME)", "Created-By: Packages"
+            self.suites,
+            "indextargets",
+            "--format",
+            "$(RELEASE) $(FILENAME)",
+            "Created-By: Packages",
         )
         for line in sorted(listed.splitlines()):
             suite, _, name = line.partition(" ")
@@ -161,9 +165,7 @@ class Apt:
         return process.run([*argv, command, *arguments]).stdout.decode()
 
 
-def _record(
-    stanza: str, suite: str, archive: ArchiveName, sets: tuple[str, ...]
-) -> DebianPackage:
+def _record(stanza: str, suite: str, archive: ArchiveName, sets: tuple[str, ...]) -> DebianPackage:
     fields = dict(re.findall(r"^([A-Za-z0-9-]+): (.*)$", stanza, re.MULTILINE))
     return DebianPackage(
         name=fields["Package"],

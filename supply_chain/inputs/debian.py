@@ -111,9 +111,7 @@ def fetch_debian(
             raise
 
 
-def _fetch_one(
-    package: DebianPackage, store: Store, date: str | None, archives: Archives
-) -> None:
+def _fetch_one(package: DebianPackage, store: Store, date: str | None, archives: Archives) -> None:
     part = store.part(package.sha256)
     for url in archives.urls(package, date):
         try:

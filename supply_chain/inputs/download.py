@@ -89,9 +89,9 @@ def _continue(url: str, part: Path, size: int, proxies: dict[str, str]) -> None:
             raise NotServedError(f"{url} is not served: status {answer.status_code}")
         if answer.status_code not in {200, 206}:
             raise FetchError(f"{url} cannot be fetched: status {answer.status_code}")
-        resumed = answer.status_code == 206 and answer.headers.get(
-            "Content-Range", ""
-        ).startswith(f"bytes {have}-")
+        resumed = answer.status_code == 206 and answer.headers.get("Content-Range", "").startswith(
+            f"bytes {have}-"
+        )
         _append(answer, part, have if resumed else 0, size, url)
 
 

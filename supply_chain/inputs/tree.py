@@ -11,7 +11,6 @@ import json
 import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -87,9 +86,11 @@ class Tree:
             spaces.append("--net")
         # -I: the host's Python settings and modules have no say in what happens inside.
         command = ["unshare", *spaces, "--", sys.executable, "-I", str(_ENTER), json.dumps(plan)]
-        return process.run(
-            command, env=env, stdin=stdin, timeout_s=timeout_s, check=check
-        )
+        done = process.run(command, env=env, stdin=stdin, timeout_s=timeout_s, check=False)
+        if check and done.returncode != 0:
+            what = f"{argv[0]} of the locked tools failed with exit status {done.returncode}"
+            raise CommandError(command, returncode=done.returncode, stderr=done.stderr, what=what)
+        return done
 
 
 def unpack_tree(packages: Iterable[DebianPackage], store: Store, dest: Path) -> Tree:

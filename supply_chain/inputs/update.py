@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from supply_chain.errors import LockError
 from supply_chain.inputs.apt import Apt
-from supply_chain.inputs.lock import Lock, Wheel
+from supply_chain.inputs.lock import Lock
 from supply_chain.inputs.wheel import resolve_wheel
 
 if TYPE_CHECKING:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import sys
 import tempfile
@@ -95,11 +94,13 @@ def _pip_download(
         process.run(argv, env=passed)
     except CommandError as exc:
         _refuse_other_bytes(requirement, exc)
-        raise FetchError(f"pip cannot bring {requirement.split()[0]}:\n{exc}") from exc
-    names = os.listdir(wheels)
-    if len(names) != 1:
-        raise FetchError(f"{requirement.split()[0]}: expected one wheel, got {sorted(names)}")
-    return wheels / names[0]
+        raise FetchError(f"pip cannot bring {requirement.split(maxsplit=1)[0]}:\n{exc}") from exc
+    found = list(wheels.iterdir())
+    if len(found) != 1:
+        raise FetchError(
+            f"{requirement.split(maxsplit=1)[0]}: expected one wheel, got {len(found)}"
+        )
+    return found[0]
 
 
 def _refuse_other_bytes(requirement: str, failure: CommandError) -> None:

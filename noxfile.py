@@ -1,0 +1,99 @@
+"""Checks of the source, run by `./do nox`; artefacts are made by invoke.
+
+No session makes an environment of its own (`venv_backend = "none"`): all of them run in
+the locked one of `./do`, so what is checked is what runs, and nothing unlocked is installed.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sysconfig
+from pathlib import Path
+
+import nox
+
+from supply_chain.host import require
+from supply_chain.progress import ConsoleProgress
+
+nox.options.default_venv_backend = "none"
+nox.options.sessions = ["lint", "types", "unit", "e2e"]
+nox.options.error_on_missing_interpreters = True
+
+ROOT = Path(__file__).resolve().parent
+PYTHON_H = sysconfig.get_path("include") + "/Python.h"
+TSS2_H = "/usr/include/tss2/tss2_esys.h"
+TPM_NEEDS = ("gcc", "pkg-config", PYTHON_H, TSS2_H, "swtpm", "swtpm_setup", "tpm2_createprimary")
+BOOT_NEEDS = ("dpkg-deb", "apt-get", "qemu-system-x86_64", "unshare")
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Style, layering between the rooms, spelling."""
+    session.run("ruff", "check")
+    session.run("ruff", "format", "--check")
+    session.run("lint-imports", "--no-cache")
+    session.run("codespell")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """mypy, strict, on everything including the tests."""
+    session.run("mypy")
+
+
+@nox.session
+def unit(session: nox.Session) -> None:
+    """Unit tests, in a network namespace without a network."""
+    # The inputs come before the network goes: some tests run the locked tools.
+    session.run("invoke", "inputs.fetch", silent=True)
+    offline(session, "-m", "not e2e and not swtpm", *session.posargs)
+
+
+@nox.session
+def tpm(session: nox.Session) -> None:
+    """Tests against a software TPM, with the forged quotes."""
+    install_tpm(session)
+    offline(session, "-m", "swtpm and not e2e", *session.posargs)
+
+
+@nox.session
+def e2e(session: nox.Session) -> None:
+    """Builds once, boots guests, asks them; then the tests that need a TPM."""
+    require(BOOT_NEEDS, ConsoleProgress())
+    install_tpm(session)
+    session.run("python", "-m", "pytest", "-m", "e2e or swtpm", *session.posargs)
+
+
+@nox.session
+def requirements(session: nox.Session) -> None:
+    """Compile requirements/*.in again; needs uv, which is no dependency of anything else."""
+    options = ["--universal", "--python-version=3.11", "--generate-hashes", "--quiet"]
+    # Addresses stay out: the machine's own settings say where packages come from.
+    options += ["--no-emit-index-url", "--no-header", *session.posargs]
+    with session.chdir(ROOT / "requirements"):
+        for name in ("dev", "sdk", "build", "tpm-build", "tpm"):
+            # dev.txt is the widest: the others take the same versions from it.
+            same = [] if name == "dev" else ["--constraint=dev.txt"]
+            session.run(
+                "uv", "pip", "compile", *options, *same, f"{name}.in", f"--output-file={name}.txt"
+            )
+
+
+def offline(session: nox.Session, *arguments: str) -> None:
+    """Run pytest where nothing but loopback can be reached."""
+    session.run("python", "tests/offline.py", "python", "-m", "pytest", *arguments)
+
+
+def install_tpm(session: nox.Session) -> None:
+    """Add swtpm to the host and tpm2-pytss, which is compiled here, to the environment."""
+    require(TPM_NEEDS, ConsoleProgress())
+    if importlib.util.find_spec("tpm2_pytss") is not None:
+        return
+    pip = ("python", "-m", "pip", "install", "--quiet", "--require-hashes")
+    session.run(*pip, "-r", "requirements/tpm-build.txt")
+    # Its build requirements are the locked ones just installed, not pip's choice.
+    session.run(*pip, "--no-build-isolation", "--no-deps", "-r", "requirements/tpm.txt")
+
+
+os.chdir(ROOT)

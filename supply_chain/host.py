@@ -1,0 +1,104 @@
+"""Programs of the host that a build or a boot needs: installed when possible, named when not.
+
+Nothing here shapes an artefact: such tools come from the lock.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from supply_chain import process
+from supply_chain.errors import CommandError, MissingToolError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from supply_chain.progress import Progress
+
+PACKAGES = {
+    "apt-get": "apt",
+    "dpkg-deb": "dpkg",
+    "gcc": "gcc",
+    "pkg-config": "pkg-config",
+    "qemu-img": "qemu-utils",
+    "qemu-system-x86_64": "qemu-system-x86",
+    "swtpm": "swtpm",
+    "swtpm_setup": "swtpm-tools",
+    "tpm2_createprimary": "tpm2-tools",
+    "tpm2_nvdefine": "tpm2-tools",
+    "tpm2_startup": "tpm2-tools",
+    "unshare": "util-linux",
+}
+"""Which Debian package holds a program."""
+FILES = {
+    "Python.h": "python3-dev",
+    "debian-archive-keyring.gpg": "debian-archive-keyring",
+    "tss2_esys.h": "libtss2-dev",
+}
+"""Which Debian package holds a file that is needed and no program, by the file's name."""
+
+_NONINTERACTIVE = {"DEBIAN_FRONTEND": "noninteractive"}
+
+
+def missing_packages(tools: Iterable[str]) -> list[str]:
+    """The Debian packages of those programs and files that are not there, sorted.
+
+    Raises:
+        MissingToolError: A program is missing and nobody knows its package.
+    """
+    packages = set()
+    for tool in tools:
+        if tool.startswith("/"):
+            there, package = Path(tool).exists(), FILES.get(Path(tool).name)
+        else:
+            there = shutil.which(tool, path=process.SEARCH_PATH) is not None
+            package = PACKAGES.get(tool)
+        if there:
+            continue
+        if package is None:
+            raise MissingToolError(tool)
+        packages.add(package)
+    return sorted(packages)
+
+
+def require(tools: Iterable[str], progress: Progress) -> None:
+    """All of these programs are installed, if need be by apt.
+
+    Args:
+        tools: Names of programs, or absolute paths of files that a package brings.
+        progress: Told about an installation.
+
+    Raises:
+        MissingToolError: Some are missing and this user may not install them; the text is
+            the one line to run for all of them.
+        CommandError: apt failed.
+    """
+    wanted = tuple(tools)
+    packages = missing_packages(wanted)
+    if not packages:
+        return
+    prefix = _become_root()
+    install = ["apt-get", "install", "--yes", "--no-install-recommends", *packages]
+    if prefix is None:
+        line = f"sudo apt-get install --yes --no-install-recommends {' '.join(packages)}"
+        raise MissingToolError(", ".join(packages), remedy=line)
+    with progress.step(f"installing {', '.join(packages)}"):
+        # sudo drops the environment, so what apt must know goes behind it.
+        settings = [f"{key}={value}" for key, value in _NONINTERACTIVE.items()]
+        process.run([*prefix, "env", *settings, "apt-get", "update", "--quiet"])
+        process.run([*prefix, "env", *settings, *install])
+    if still := missing_packages(wanted):
+        raise MissingToolError(", ".join(still))
+
+
+def _become_root() -> list[str] | None:
+    if os.geteuid() == 0:
+        return []
+    try:
+        process.run(["sudo", "-n", "true"])
+    except (CommandError, MissingToolError):
+        return None
+    return ["sudo", "-n"]
