@@ -1,0 +1,1 @@
+"""Kubernetes manifests, OCI images and the engine on one read-only disk with one root hash."""

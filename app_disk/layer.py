@@ -1,0 +1,153 @@
+"""One image layer as a value: entries with fixed owners and times, in one order.
+
+The same entries give the tar stream that the layer is named by and the directory that it is served
+from, so the digest in the image's manifest is that of the bytes that run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import shutil
+import tarfile
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, ClassVar
+
+from supply_chain.digest import Sha256
+from supply_chain.errors import BuildError
+from supply_chain.workspace import EPOCH
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from typing_extensions import Buffer
+
+FILE_MODE = 0o644
+PROGRAM_MODE = 0o755
+DIRECTORY_MODE = 0o755
+
+
+class LayerError(BuildError):
+    """A layer's entries contradict each other or cannot be written."""
+
+    code: ClassVar[str] = "app_disk.layer"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """A file, a symbolic link (`target`) or, with neither source nor target, a directory."""
+
+    path: PurePosixPath
+    """Relative to the layer's root."""
+    source: Path | None = None
+    """The file that holds the content."""
+    target: str | None = None
+    """Where a symbolic link points."""
+    executable: bool = False
+    """Whether a file has its x bits."""
+
+    def __post_init__(self) -> None:
+        """Refuse paths that leave the layer, and entries of two kinds."""
+        if self.path.is_absolute() or ".." in self.path.parts or not self.path.parts:
+            raise LayerError(f"path in a layer: expected a relative path, got {str(self.path)!r}")
+        if self.source is not None and self.target is not None:
+            raise LayerError(f"{self.path}: expected a file or a link, got both")
+
+    @property
+    def mode(self) -> int:
+        """Permission bits."""
+        if self.target is not None:
+            return 0o777
+        if self.source is None:
+            return DIRECTORY_MODE
+        return PROGRAM_MODE if self.executable else FILE_MODE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layer:
+    """A layer whose content is known."""
+
+    entries: tuple[Entry, ...]
+    """Sorted by path; parents come before their children."""
+    digest: Sha256
+    """Digest of the uncompressed tar stream: the diff id."""
+    size_bytes: int
+    """Length of the tar stream."""
+
+
+def build_layer(entries: Iterable[Entry]) -> Layer:
+    """The layer of these entries and of the directories that they lie in.
+
+    Raises:
+        LayerError: Two entries have one path, or something lies below a file or a link.
+    """
+    ordered = _complete(entries)
+    sink = _HashingSink()
+    # USTAR has no room for anything but name, mode, owner, size, time and target.
+    with tarfile.open(fileobj=sink, mode="w|", format=tarfile.USTAR_FORMAT) as archive:
+        for entry in ordered:
+            _add(archive, entry)
+    return Layer(entries=ordered, digest=Sha256(sink.hasher.digest()), size_bytes=sink.size_bytes)
+
+
+def write_layer(layer: Layer, directory: Path) -> None:
+    """The layer's content as a directory tree, owned by whoever runs the build (root)."""
+    directory.mkdir()
+    directory.chmod(DIRECTORY_MODE)
+    for entry in layer.entries:
+        path = directory / entry.path
+        if entry.target is not None:
+            path.symlink_to(entry.target)
+        elif entry.source is None:
+            path.mkdir()
+            path.chmod(entry.mode)
+        else:
+            shutil.copyfile(entry.source, path)
+            path.chmod(entry.mode)
+
+
+class _HashingSink(io.BufferedIOBase):
+    """A stream that keeps the digest and the length of what is written to it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.hasher = hashlib.sha256()
+        self.size_bytes = 0
+
+    def write(self, data: Buffer, /) -> int:
+        view = memoryview(data).cast("B")
+        self.hasher.update(view)
+        self.size_bytes += len(view)
+        return len(view)
+
+
+def _complete(entries: Iterable[Entry]) -> tuple[Entry, ...]:
+    by_path: dict[PurePosixPath, Entry] = {}
+    for entry in entries:
+        if by_path.setdefault(entry.path, entry) != entry:
+            raise LayerError(f"{entry.path}: expected one entry of this path, got two")
+    for entry in list(by_path.values()):
+        for parent in entry.path.parents[:-1]:
+            above = by_path.setdefault(parent, Entry(path=parent))
+            if above.source is not None or above.target is not None:
+                raise LayerError(f"{entry.path}: expected directories above it, got {parent}")
+    return tuple(by_path[path] for path in sorted(by_path))
+
+
+def _add(archive: tarfile.TarFile, entry: Entry) -> None:
+    info = tarfile.TarInfo(str(entry.path))
+    info.mtime = EPOCH
+    info.mode = entry.mode
+    if entry.target is not None:
+        info.type = tarfile.SYMTYPE
+        info.linkname = entry.target
+        archive.addfile(info)
+    elif entry.source is None:
+        info.type = tarfile.DIRTYPE
+        archive.addfile(info)
+    else:
+        with entry.source.open("rb") as file:
+            info.size = os.fstat(file.fileno()).st_size
+            archive.addfile(info, file)

@@ -1,0 +1,1 @@
+"""Model weights in, a servable engine out, by kind (`gguf`): the same bytes on every run."""

