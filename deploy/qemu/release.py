@@ -1,0 +1,85 @@
+"""A release folder, booted: what `boot.up` and the release's last step do."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+from pydantic import ValidationError
+
+from blindllama import measurements
+from deploy.qemu import vm, vtpm
+from deploy.qemu.machine import Accelerator, Firmware, MachineProfile
+from supply_chain.digest import sha256_file
+from supply_chain.errors import BootError
+
+if TYPE_CHECKING:
+    from datetime import datetime
+    from pathlib import Path
+
+    from supply_chain.progress import Progress
+    from supply_chain.workspace import Workspace
+
+OS_DISK = "os.img"
+APP_DISK = "app.img"
+FIRMWARE_CODE = "OVMF_CODE.fd"
+FIRMWARE_VARIABLES = "OVMF_VARS.fd"
+MACHINE = "machine.json"
+
+
+def guest_directory(workspace: Workspace) -> Path:
+    """Where the guest of a checkout keeps its files."""
+    return workspace.build / "qemu" / "guest"
+
+
+def boot_release(
+    workspace: Workspace,
+    *,
+    now: datetime,
+    port: int | None = None,
+    accelerator: Accelerator = Accelerator.TCG,
+    progress: Progress | None = None,
+) -> vm.Guest:
+    """A guest of the release in `dist/release` that answers at its port.
+
+    Args:
+        workspace: The checkout whose release is booted, and whose software TPM is used.
+        now: The time, for new certificates and for the record.
+        port: The port of 127.0.0.1; a free one when None.
+        accelerator: What executes it; the release's PCR 0 was taken under TCG.
+        progress: Where to tell what goes on.
+
+    Raises:
+        BootError: The release is incomplete or its guest did not come up.
+        MissingToolError: QEMU, swtpm or tpm2-tools is not installed.
+    """
+    folder = workspace.release
+    machine = read_machine(folder)
+    parts = vm.Parts(
+        machine=dataclasses.replace(machine, accelerator=accelerator),
+        firmware=Firmware(code=folder / FIRMWARE_CODE, variables=folder / FIRMWARE_VARIABLES),
+        os_disk=folder / OS_DISK,
+        app_disk=folder / APP_DISK,
+        tpm=vtpm.provision(workspace.state, now=now),
+    )
+    return vm.boot(guest_directory(workspace), parts, now=now, port=port, progress=progress)
+
+
+def read_machine(folder: Path) -> MachineProfile:
+    """The machine for which a release folder was measured.
+
+    Raises:
+        BootError: A file is missing, or the firmware is not the one that was measured.
+    """
+    wanted = (OS_DISK, APP_DISK, FIRMWARE_CODE, FIRMWARE_VARIABLES, MACHINE)
+    missing = [name for name in wanted if not (folder / name).is_file()]
+    if missing:
+        raise BootError(f"{folder}: expected a release, it lacks {', '.join(missing)}")
+    try:
+        wire = measurements.MachineProfile.model_validate_json((folder / MACHINE).read_bytes())
+    except ValidationError as exc:
+        raise BootError(f"{folder / MACHINE}: expected a machine profile: {exc}") from exc
+    got = sha256_file(folder / FIRMWARE_CODE).hex
+    if got != wire.firmware_sha256:
+        raise BootError(f"{FIRMWARE_CODE}: expected sha256 {wire.firmware_sha256}, got {got}")
+    return MachineProfile(cpus=wire.cpus, memory_mib=wire.memory_mib)

@@ -1,0 +1,326 @@
+"""Guests on this machine: started, waited for, looked at, ended.
+
+A guest is a directory with its console, its TPM's state, its copy of the variable store and the
+records of its two processes. Whoever comes later finds it there, also after a crash of the one who
+started it.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import re
+import shutil
+import socket
+import ssl
+import tempfile
+import time
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from deploy.qemu import running, vtpm
+from deploy.qemu.machine import QEMU, Accelerator, Attachments, qemu_argv
+from supply_chain.errors import BootError, CommandError
+from supply_chain.process import run
+from supply_chain.progress import SilentProgress
+from supply_chain.workspace import replace_file
+
+if TYPE_CHECKING:
+    from deploy.qemu.machine import Firmware, MachineProfile
+    from deploy.qemu.vtpm import ProvisionedTpm
+    from supply_chain.progress import Progress
+
+BOOT_TIMEOUT_S = 420.0
+"""A guest needs 40 s on an idle machine under TCG; a busy one takes several times as long."""
+ATTEMPTS = 2
+"""About one boot in 45 under TCG dies of a fault in the emulation of kernel text patching."""
+
+_POLL_S = 1.0
+_SAY_EVERY_S = 10.0
+_CONSOLE_LINES = 20
+_CONSOLE_TAIL_BYTES = 16384
+_QEMU_RECORD = "qemu.json"
+_TPM_RECORD = "swtpm.json"
+_GUEST_RECORD = "guest.json"
+_CONTROL = re.compile(rb"\x1b\[[0-9;?=]*[A-Za-z]|[\x00-\x08\x0b-\x1f]")
+_PANIC = "Kernel panic"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What a guest is made of."""
+
+    machine: MachineProfile
+    """Its CPUs and memory."""
+    firmware: Firmware
+    """OVMF."""
+    os_disk: Path
+    """The image that it boots, read only."""
+    app_disk: Path
+    """The image of its application, read only."""
+    tpm: ProvisionedTpm
+    """The software TPM; each boot works on a copy."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Guest:
+    """A guest that was started."""
+
+    directory: Path
+    """Where all of its files are."""
+    port: int | None
+    """The port of 127.0.0.1 that leads to it."""
+    started: datetime
+    """When."""
+
+    @property
+    def url(self) -> str:
+        """Where it is asked."""
+        return f"https://127.0.0.1:{self.port}"
+
+    @property
+    def console(self) -> Path:
+        """What it wrote to its serial port."""
+        return self.directory / "console.log"
+
+
+def boot(
+    directory: Path,
+    parts: Parts,
+    *,
+    now: datetime,
+    port: int | None = None,
+    timeout_s: float = BOOT_TIMEOUT_S,
+    progress: Progress | None = None,
+) -> Guest:
+    """A guest that answers at its port.
+
+    Args:
+        directory: The guest's own; replaced unless a guest is running there.
+        parts: What it is made of.
+        now: The time that is recorded as its start.
+        port: The port of 127.0.0.1 to forward; a free one when None.
+        timeout_s: Seconds until it is given up.
+        progress: Where to tell what goes on.
+
+    Raises:
+        BootError: It did not come up, twice; the text has the console's last lines.
+        MissingToolError: QEMU or swtpm is not installed.
+    """
+    progress = progress or SilentProgress()
+    for attempt in range(1, ATTEMPTS + 1):
+        guest = start(directory, parts, now=now, port=port or free_port())
+        try:
+            with progress.step(f"booting the guest on {guest.url}"):
+                _wait_until_healthy(guest, timeout_s, progress)
+        except BootError as exc:
+            down(directory)
+            if attempt == ATTEMPTS:
+                raise
+            progress.note(f"{exc}\ntrying once more")
+        except BaseException:
+            # Interrupted: nobody will wait for it any more.
+            down(directory)
+            raise
+        else:
+            return guest
+    raise AssertionError("unreachable: the last attempt returns or raises")
+
+
+def start(directory: Path, parts: Parts, *, now: datetime, port: int | None) -> Guest:
+    """A guest that was just started, with its software TPM; nothing is waited for.
+
+    Raises:
+        BootError: One is running in this directory, or its TPM does not start.
+        MissingToolError: QEMU or swtpm is not installed.
+    """
+    directory = directory.absolute()
+    if is_running(directory):
+        raise BootError(f"a guest is running in {directory}; end it first: invoke boot.down")
+    down(directory)
+    shutil.rmtree(directory, ignore_errors=True)
+    directory.mkdir(parents=True)
+    guest = Guest(directory=directory, port=port, started=now)
+    # A socket's path has at most 107 bytes, so it cannot be among the guest's files.
+    sockets = Path(tempfile.mkdtemp(prefix="bl-guest-"))
+    _write_record(guest, sockets)
+    try:
+        state = vtpm.copy_state(parts.tpm, directory / "tpm")
+        variables = directory / "variables.fd"
+        shutil.copyfile(parts.firmware.variables, variables)
+        control = sockets / "tpm"
+        running.start(
+            vtpm.swtpm_argv(state, control, directory / "swtpm.log"),
+            output=directory / "swtpm.output",
+            record=directory / _TPM_RECORD,
+        )
+        vtpm.wait_for_socket(control)
+        attached = Attachments(
+            firmware_code=parts.firmware.code.absolute(),
+            firmware_variables=variables,
+            os_disk=parts.os_disk.absolute(),
+            app_disk=parts.app_disk.absolute(),
+            tpm_socket=control,
+            console=guest.console,
+            port=port,
+        )
+        running.start(
+            qemu_argv(parts.machine, attached),
+            output=directory / "qemu.output",
+            record=directory / _QEMU_RECORD,
+        )
+    except BaseException:
+        down(directory)
+        raise
+    return guest
+
+
+def down(directory: Path) -> bool:
+    """End the guest of this directory and its TPM, and nothing else; whether one was running.
+
+    Its files stay, to be looked at, until the next boot.
+    """
+    ended = False
+    # QEMU first: its TPM then ends by itself, with its state written.
+    for name in (_QEMU_RECORD, _TPM_RECORD):
+        process = running.read_record(directory / name)
+        if process is None:
+            continue
+        if name == _TPM_RECORD and ended:
+            running.wait_until_gone(process, timeout_s=5)
+        ended = running.end(process) or ended
+        (directory / name).unlink(missing_ok=True)
+    try:
+        sockets = Path(json.loads((directory / _GUEST_RECORD).read_bytes())["sockets"])
+    except FileNotFoundError:
+        return ended
+    shutil.rmtree(sockets, ignore_errors=True)
+    return ended
+
+
+def is_running(directory: Path) -> bool:
+    """Whether the guest of this directory runs."""
+    process = running.read_record(directory / _QEMU_RECORD)
+    return process is not None and running.is_alive(process)
+
+
+def read_guest(directory: Path) -> Guest | None:
+    """The guest that was last started in this directory; None when there was none."""
+    try:
+        entry = json.loads((directory / _GUEST_RECORD).read_bytes())
+    except FileNotFoundError:
+        return None
+    return Guest(
+        directory=directory,
+        port=entry["port"],
+        started=datetime.fromisoformat(entry["started"]),
+    )
+
+
+def console_tail(guest: Guest, lines: int = _CONSOLE_LINES) -> list[str]:
+    """The last lines of the guest's console, without the terminal's control sequences."""
+    try:
+        with guest.console.open("rb") as file:
+            size = file.seek(0, 2)
+            file.seek(max(0, size - _CONSOLE_TAIL_BYTES))
+            raw = file.read()
+    except FileNotFoundError:
+        return []
+    text = _CONTROL.sub(b"", raw).decode(errors="replace")
+    return [line.rstrip() for line in text.splitlines() if line.strip()][-lines:]
+
+
+def is_healthy(guest: Guest) -> bool:
+    """Whether the guest's application answers. This is liveness only: nothing is verified here."""
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    # Short: the forwarder accepts at once and then waits for a guest that does not listen yet.
+    connection = http.client.HTTPSConnection(
+        "127.0.0.1", guest.port, timeout=_POLL_S, context=context
+    )
+    try:
+        connection.request("GET", "/healthz")
+        return connection.getresponse().status == http.client.OK
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 that nobody listens at, at this moment."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
+
+
+def qemu_version() -> str:
+    """The version of this machine's QEMU, as in `7.2.22`.
+
+    Raises:
+        MissingToolError: QEMU is not installed.
+    """
+    first = run([QEMU, "--version"]).stdout.decode(errors="replace").partition("\n")[0]
+    found = re.search(r"version (\d+(?:\.\d+)+)", first)
+    if found is None:
+        raise BootError(f"{QEMU} --version: expected a version, got {first!r}")
+    return found.group(1)
+
+
+def usable_accelerator(firmware: Firmware) -> Accelerator:
+    """KVM where it can start this firmware, else TCG.
+
+    Tried, not guessed: nested hosts offer /dev/kvm and then fail in the firmware's first
+    instructions.
+    """
+    argv = [
+        *(QEMU, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"),
+        *("-machine", "q35,accel=kvm,smm=off", "-cpu", "host", "-m", "256M"),
+        *("-drive", f"if=pflash,unit=0,format=raw,readonly=on,file={firmware.code.absolute()}"),
+    ]
+    try:
+        run(argv, timeout_s=3)
+    except CommandError as exc:
+        # Still running after the time: good, unless the virtual CPU stopped.
+        alive = exc.returncode is None and b"KVM internal error" not in exc.stderr
+        return Accelerator.KVM if alive else Accelerator.TCG
+    return Accelerator.TCG
+
+
+def _wait_until_healthy(guest: Guest, timeout_s: float, progress: Progress) -> None:
+    deadline = time.monotonic() + timeout_s
+    said, said_at = "", time.monotonic()
+    while not is_healthy(guest):
+        tail = console_tail(guest)
+        if not is_running(guest.directory):
+            raise _boot_error(guest, "ended before it answered")
+        if any(_PANIC in line for line in tail):
+            raise _boot_error(guest, "panicked")
+        if time.monotonic() >= deadline:
+            raise _boot_error(guest, f"did not answer within {timeout_s:.0f} s")
+        if tail and tail[-1] != said and time.monotonic() - said_at >= _SAY_EVERY_S:
+            said, said_at = tail[-1], time.monotonic()
+            progress.note(said)
+        time.sleep(_POLL_S)
+
+
+def _boot_error(guest: Guest, what: str) -> BootError:
+    complaint = (guest.directory / "qemu.output").read_text(errors="replace").strip()
+    lines = [f"the guest {what}; its console's last lines ({guest.console}):"]
+    lines += [f"  {line}" for line in console_tail(guest)]
+    if complaint:
+        lines.append(f"QEMU said: {complaint}")
+    return BootError("\n".join(lines))
+
+
+def _write_record(guest: Guest, sockets: Path) -> None:
+    entry = {
+        "port": guest.port,
+        "started": guest.started.isoformat(),
+        "sockets": str(sockets),
+    }
+    replace_file(guest.directory / _GUEST_RECORD, json.dumps(entry, indent=1).encode())
