@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-
-from pydantic import ValidationError
+from typing import TYPE_CHECKING
 
 from blindllama._strict_json import parse_json
 from blindllama.errors import Code, FormatError, PolicyError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from pydantic import ValidationError
 
 __all__ = [
     "check_owners",

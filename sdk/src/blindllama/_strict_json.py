@@ -8,17 +8,16 @@ refused, and so is anything that is too large to be honest.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from typing import Never, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Never, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, JsonValue, ValidationError
 
 from blindllama.errors import Code, FormatError
 
-__all__ = ["JsonValue", "canonical_json", "parse_json", "parse_model"]
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
-JsonValue: TypeAlias = "None | bool | int | float | str | list[JsonValue] | dict[str, JsonValue]"  # noqa: UP040
-"""Any JSON value; a `type` statement needs Python 3.12."""
+__all__ = ["JsonValue", "canonical_json", "parse_json", "parse_model"]
 
 _Model = TypeVar("_Model", bound=BaseModel)
 

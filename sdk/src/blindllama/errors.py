@@ -1,6 +1,8 @@
 """What the SDK raises, and the stable code of every reason.
 
-    Error
+The tree::
+
+Error:
     ├── NetworkError                 the server was not reached; the only one worth a retry
     ├── UsageError                   the caller passed something that can never be right
     └── VerificationError            one of the ten checks said no
@@ -93,6 +95,7 @@ class Code(StrEnum):
     LAYOUT_EXPIRED = "layout.expired"
     LAYOUT_STEPS = "layout.steps"
     LAYOUT_INSPECTION = "layout.inspection"
+    LAYOUT_OPEN_RULES = "layout.open_rules"
     LAYOUT_FUNCTIONARY = "layout.functionary"
     LINK_MALFORMED = "link.malformed"
     LINK_MISSING = "link.missing"

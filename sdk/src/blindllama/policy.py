@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
@@ -23,6 +22,9 @@ from blindllama._policy_check import (
 from blindllama._policy_toml import policy_toml
 from blindllama.errors import Code, PolicyError
 from blindllama.measurements import PlatformName, Sha256Hex
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 __all__ = [
     "GITHUB_ISSUER",
@@ -66,6 +68,8 @@ class ReleasePolicy(_Part):
     name: _Text
     minimum_sequence: Annotated[int, Field(ge=1)]
     maximum_age_days: Annotated[int, Field(ge=1, le=3660)]
+    revoked: tuple[Annotated[int, Field(ge=1)], ...] = ()
+    """Sequence numbers that the caller no longer accepts, whatever the release says."""
 
 
 class GithubSource(_Part):
@@ -151,7 +155,7 @@ class Policy(_Part):
     rebuilders: RebuilderPolicy = RebuilderPolicy()
     vtpm: VtpmPolicy
 
-    def __init__(self, **parts: Any) -> None:
+    def __init__(self, **parts: Any) -> None:  # noqa: ANN401 - refused unless it has the types of the fields
         """Make a policy from its parts, shaped as in the TOML file.
 
         Raises:
@@ -290,7 +294,7 @@ class Policy(_Part):
                     "builder_id": builder_uri,
                     "github": source,
                 },
-                "sigstore": {"trusted_root": trusted_root, "require_timestamp": False},
+                "sigstore": {"trusted_root": trusted_root},
                 "layout": {"owners": [owner.model_dump() for owner in owners]},
                 "vtpm": {"roots": list(vtpm_roots)},
             }

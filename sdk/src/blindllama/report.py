@@ -6,13 +6,16 @@ The verifier fills a `Report` while it goes; a failed check leaves the ones afte
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from blindllama.errors import UsageError, VerificationError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, MutableMapping
 
 __all__ = ["TITLES", "CheckResult", "Report", "Status"]
 

@@ -1,0 +1,1 @@
+"""How a release is checked, one module per mechanism; `blindllama.release` puts them in order."""

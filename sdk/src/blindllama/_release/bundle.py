@@ -1,0 +1,276 @@
+"""Sigstore bundles: what the library checks, and what it leaves to its caller.
+
+sigstore-python verifies certificate, SCT, log inclusion, times and signature. It takes a bundle
+without a time stamp, drops a stamp that does not verify as long as the log's promise does, and
+ignores the validity windows of keys. Those checks, and the signer's identity, are made here.
+Nothing here reads a cache, a clock or the network.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, TypeAlias, TypeVar
+
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.x509 import (
+    DuplicateExtension,
+    ExtensionNotFound,
+    PrecertificateSignedCertificateTimestamps,
+    UnsupportedGeneralNameType,
+)
+from pydantic import BaseModel, ConfigDict, Field
+from sigstore.errors import CertValidationError
+from sigstore.errors import Error as SigstoreError
+from sigstore.models import Bundle
+from sigstore.verify.policy import (
+    Identity,
+    OIDCBuildConfigURI,
+    OIDCBuildSignerURI,
+    OIDCIssuerV2,
+    OIDCSourceRepositoryRef,
+    OIDCSourceRepositoryURI,
+)
+
+from blindllama._release.trust import Moments, TrustRoot
+from blindllama._strict_json import JsonValue, canonical_json, parse_model
+from blindllama.errors import Code, ProvenanceError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from cryptography.x509 import Certificate
+    from sigstore.verify import Verifier
+    from sigstore.verify.policy import VerificationPolicy
+
+    from blindllama.policy import GithubSource, SigstorePolicy
+
+__all__ = ["BundleVerifier", "Signer", "VerifiedEnvelope", "certificate_says"]
+
+_STEP = 2
+_T = TypeVar("_T")
+
+_FOREIGN = (
+    SigstoreError,
+    InvalidSignature,
+    UnsupportedAlgorithm,
+    DuplicateExtension,
+    ExtensionNotFound,
+    UnsupportedGeneralNameType,
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    ArithmeticError,
+    OSError,
+)
+"""What sigstore-python and the libraries under it raise on hostile bundles."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Signer:
+    """Who must have signed: an issuer's identity and, on GitHub, the source it worked on."""
+
+    issuer: str
+    identity: str
+    github: GithubSource | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerifiedEnvelope:
+    """The content of a DSSE bundle whose signature and signer were verified."""
+
+    payload_type: str
+    payload: bytes
+    certificate: Certificate
+    signed_at: datetime
+    """The established time of the signature: the stamp's, or else the log's."""
+
+
+class _Entry(BaseModel):
+    model_config = ConfigDict(frozen=True, strict=True)
+
+    integrated_time: Annotated[str, Field(alias="integratedTime", pattern=r"^[0-9]{1,15}$")] = "0"
+    promise: Annotated[JsonValue, Field(alias="inclusionPromise")] = None
+
+
+_Run: TypeAlias = "Callable[[Verifier, Bundle, VerificationPolicy], _T]"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BundleVerifier:
+    """Verifies bundles against one trust root, with what the policy requires of each."""
+
+    trust: TrustRoot
+    require: SigstorePolicy
+
+    def verify_dsse(self, document: JsonValue, signer: Signer) -> VerifiedEnvelope:
+        """Return the content of a bundle that holds a DSSE envelope.
+
+        Raises:
+            ProvenanceError: `bundle.*`.
+        """
+        bundle = _parsed(document)
+        (payload_type, payload), signed_at = self._verify(
+            document, signer, lambda verifier, seen, check: verifier.verify_dsse(seen, check)
+        )
+        return VerifiedEnvelope(
+            payload_type=payload_type,
+            payload=payload,
+            certificate=bundle.signing_certificate,
+            signed_at=signed_at,
+        )
+
+    def verify_message(
+        self, document: JsonValue, signer: Signer, *, message: bytes, signature: bytes
+    ) -> datetime:
+        """Return the established time of a bundle that signs the message with that signature.
+
+        Raises:
+            ProvenanceError: `bundle.*`.
+        """
+        if _translated(lambda: _parsed(document).signature) != signature:
+            raise ProvenanceError(
+                "signature beside a Sigstore bundle",
+                code=Code.BUNDLE_SIGNATURE,
+                step=_STEP,
+                expected="the signature in the bundle",
+                got="another",
+            )
+        _, signed_at = self._verify(
+            document,
+            signer,
+            lambda verifier, seen, check: verifier.verify_artifact(message, seen, check),
+        )
+        return signed_at
+
+    def _verify(self, document: JsonValue, signer: Signer, run: _Run[_T]) -> tuple[_T, datetime]:
+        """Return what the run returns, and the established time of the signature."""
+        check = _SignerCheck(signer)
+        bundle = _parsed(document)
+        result = _translated(lambda: run(self.trust.verifier, bundle, check))
+        # The library also takes its own spelling of the keys: read them as it has read them.
+        seen = json.loads(bundle.to_json())
+        moments = _moments(seen, bundle)
+        proofs = [bundle]
+        if self.require.require_inclusion_promise and moments.logged is None:
+            raise ProvenanceError(
+                "log's inclusion promise",
+                code=Code.BUNDLE_NO_INCLUSION_PROMISE,
+                step=_STEP,
+                expected="a signed entry timestamp",
+                got="none",
+            )
+        if self.require.require_timestamp:
+            # Without the log's promise the stamp is the only time, so it must verify.
+            stamped = _without_promise(seen)
+            _translated(
+                lambda: run(self.trust.verifier, stamped, check), code=Code.BUNDLE_NO_TIMESTAMP
+            )
+            proofs.append(stamped)
+        then = self.trust.verifier_at(moments)
+        for proof in proofs:
+            _translated(partial(run, then, proof, check), code=Code.BUNDLE_OUTSIDE_VALIDITY)
+        return result, (*moments.stamped, *moments.signed)[0]
+
+
+def certificate_says(certificate: Certificate, claim: VerificationPolicy, *, code: Code) -> None:
+    """Refuse a certificate that does not make the claim.
+
+    Raises:
+        ProvenanceError: with the code given.
+    """
+    _translated(lambda: claim.verify(certificate), code=code)
+
+
+@dataclass(frozen=True, slots=True)
+class _SignerCheck:
+    """The policy that sigstore applies once the certificate's chain and SCT are verified."""
+
+    signer: Signer
+
+    def verify(self, cert: Certificate) -> None:
+        signer = self.signer
+        certificate_says(cert, OIDCIssuerV2(signer.issuer), code=Code.BUNDLE_ISSUER)
+        certificate_says(cert, Identity(identity=signer.identity), code=Code.BUNDLE_IDENTITY)
+        if signer.github is None:
+            return
+        # A public reusable workflow is called from anywhere: the source decides (S1, S3).
+        source = signer.github
+        for claim in (
+            OIDCBuildSignerURI(signer.identity),
+            OIDCSourceRepositoryURI(source.repository),
+            OIDCSourceRepositoryRef(source.ref),
+            OIDCBuildConfigURI(f"{source.repository}/{source.workflow}@{source.ref}"),
+        ):
+            certificate_says(cert, claim, code=Code.BUNDLE_SOURCE)
+
+
+def _parsed(document: JsonValue) -> Bundle:
+    try:
+        return Bundle.from_json(canonical_json(document))
+    except _FOREIGN as exc:
+        raise _malformed(exc) from exc
+
+
+def _without_promise(document: JsonValue) -> Bundle:
+    """Return the bundle without the log's promise, so that only its stamps tell the time."""
+    bare = copy.deepcopy(document)
+    for entry in _log_entries(bare):
+        for key in ("inclusionPromise", "integratedTime"):
+            entry.pop(key, None)
+    try:
+        return Bundle.from_json(canonical_json(bare))
+    except _FOREIGN as exc:
+        raise ProvenanceError(
+            f"time stamp of a Sigstore bundle: {exc}", code=Code.BUNDLE_NO_TIMESTAMP, step=_STEP
+        ) from exc
+
+
+def _moments(document: JsonValue, bundle: Bundle) -> Moments:
+    try:
+        entry = parse_model(_log_entries(document)[0], _Entry, step=_STEP, what="log entry")
+        logged = int(entry.integrated_time) if entry.promise is not None else 0
+        stamps = bundle.verification_material.timestamp_verification_data
+        promises = bundle.signing_certificate.extensions.get_extension_for_class(
+            PrecertificateSignedCertificateTimestamps
+        ).value
+        return Moments(
+            logged=datetime.fromtimestamp(logged, tz=UTC) if logged else None,
+            stamped=tuple(s.tst_info.gen_time for s in stamps.rfc3161_timestamps) if stamps else (),
+            certified=promises[0].timestamp.replace(tzinfo=UTC),
+        )
+    except _FOREIGN as exc:
+        raise _malformed(exc) from exc
+
+
+def _log_entries(document: JsonValue) -> list[dict[str, JsonValue]]:
+    """Return the log entries of a bundle that sigstore has parsed."""
+    material = document.get("verificationMaterial") if isinstance(document, dict) else None
+    entries = material.get("tlogEntries") if isinstance(material, dict) else None
+    if not isinstance(entries, list):
+        return []
+    return [entry for entry in entries if isinstance(entry, dict)]
+
+
+def _malformed(exc: Exception) -> ProvenanceError:
+    return ProvenanceError(f"Sigstore bundle: {exc}", code=Code.BUNDLE_MALFORMED, step=_STEP)
+
+
+def _translated(run: Callable[[], _T], *, code: Code | None = None) -> _T:
+    """Return what the run returns; what sigstore raises becomes a `ProvenanceError`."""
+    try:
+        return run()
+    except CertValidationError as exc:
+        raise ProvenanceError(
+            f"certificate of a Sigstore bundle: {exc}",
+            code=code or Code.BUNDLE_CERTIFICATE,
+            step=_STEP,
+        ) from exc
+    except _FOREIGN as exc:
+        raise ProvenanceError(
+            f"Sigstore bundle: {exc}", code=code or Code.BUNDLE_SIGNATURE, step=_STEP
+        ) from exc
