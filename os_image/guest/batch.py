@@ -1,0 +1,78 @@
+"""One quote for many callers: those who arrive while a quote is in flight share the next one.
+
+A caller alone waits for nobody: its quote starts at once. The TPM is serial and slow, so the number
+of callers that it can serve must not depend on its speed; their nonces become the leaves of a tree
+whose root is quoted.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from os_image.guest.errors import BusyError
+from os_image.guest.nonce_tree import MAXIMUM_LEAVES, NoncePath, build_nonce_tree
+
+Answer = TypeVar("Answer")
+
+
+@dataclass(frozen=True, slots=True)
+class _Caller(Generic[Answer]):
+    nonce: bytes
+    answer: asyncio.Future[tuple[Answer, NoncePath]]
+
+
+class Batcher(Generic[Answer]):
+    """Collects callers and quotes for all of them; belongs to one event loop."""
+
+    def __init__(
+        self, quote: Callable[[bytes], Awaitable[Answer]], *, limit: int = MAXIMUM_LEAVES
+    ) -> None:
+        """Remembers how to quote.
+
+        Args:
+            quote: Makes a quote for a nonce tree's root; called once at a time.
+            limit: Callers that may wait for the next quote.
+        """
+        self._quote = quote
+        self._limit = min(limit, MAXIMUM_LEAVES)
+        self._waiting: list[_Caller[Answer]] = []
+        self._worker: asyncio.Task[None] | None = None
+
+    async def attest(self, nonce: bytes) -> tuple[Answer, NoncePath]:
+        """A quote that was made after this call, and the path of `nonce` to what it signs.
+
+        Raises:
+            BusyError: Too many callers wait already.
+            GuestError: The quote failed; everybody who shared it learns the same.
+        """
+        if len(self._waiting) >= self._limit:
+            raise BusyError(f"attestation: {self._limit} callers are waiting already")
+        answer: asyncio.Future[tuple[Answer, NoncePath]]
+        answer = asyncio.get_running_loop().create_future()
+        self._waiting.append(_Caller(nonce, answer))
+        if self._worker is None:
+            self._worker = asyncio.create_task(self._work())
+        return await answer
+
+    async def _work(self) -> None:
+        try:
+            while self._waiting:
+                callers, self._waiting = self._waiting, []
+                await self._serve(callers)
+        finally:
+            self._worker = None
+
+    async def _serve(self, callers: list[_Caller[Answer]]) -> None:
+        tree = build_nonce_tree([caller.nonce for caller in callers])
+        task = asyncio.ensure_future(self._quote(tree.root))
+        await asyncio.wait({task})
+        error = task.exception()
+        for caller, path in zip(callers, tree.paths, strict=True):
+            # A caller that went away has cancelled its future.
+            if caller.answer.done():
+                continue
+            if error is None:
+                caller.answer.set_result((task.result(), path))
+            else:
+                caller.answer.set_exception(error)

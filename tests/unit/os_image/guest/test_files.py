@@ -1,0 +1,148 @@
+"""What the image gets beside the code: units, packet filter, ingress, container settings."""
+
+from __future__ import annotations
+
+import configparser
+import json
+import re
+import shutil
+import subprocess
+import tomllib
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from os_image.guest import app, app_description, runtime
+
+FILES = Path(app.__file__).parent / "files"
+UNITS = FILES / "etc" / "systemd" / "system"
+FIREWALL = FILES / "etc" / "blindllama" / "firewall.nft"
+CADDYFILE = FILES / "etc" / "caddy" / "Caddyfile"
+
+
+def units() -> list[Path]:
+    return sorted(path for path in UNITS.iterdir() if path.suffix == ".service")
+
+
+def lines(path: Path, key: str) -> list[str]:
+    found = re.findall(rf"^{key}=(.*)$", path.read_text(), re.MULTILINE)
+    return [str(value) for value in found]
+
+
+@pytest.mark.parametrize("unit", units(), ids=lambda path: path.stem)
+def test_a_unit_starts_one_program_and_no_shell(unit: Path) -> None:
+    (command,) = lines(unit, "ExecStart")
+    program, *words = command.split()
+    assert program in {"/usr/bin/python3", "/usr/bin/caddy", "/usr/sbin/nft"}
+    if program == "/usr/bin/python3":
+        assert words[:2] == ["-I", "-m"]
+        module = Path(app.__file__).parent / f"{words[2].removeprefix('os_image.guest.')}.py"
+        assert module.is_file()
+
+
+@pytest.mark.parametrize("unit", units(), ids=lambda path: path.stem)
+def test_a_unit_is_wanted_and_ends_with_the_machine(unit: Path) -> None:
+    link = UNITS / "blindllama.target.wants" / unit.name
+    assert link.is_symlink()
+    assert link.resolve() == unit
+    assert "Conflicts=shutdown.target" in unit.read_text().splitlines()
+
+
+@pytest.mark.parametrize(
+    "unit", [one for one in units() if one.stem != "blindllama-app"], ids=lambda path: path.stem
+)
+def test_a_unit_keeps_few_rights(unit: Path) -> None:
+    text = unit.read_text().splitlines()
+    assert "NoNewPrivileges=yes" in text
+    assert any(line.startswith("CapabilityBoundingSet=") for line in text)
+    assert any(line.startswith("RestrictAddressFamilies=") for line in text)
+
+
+@pytest.mark.parametrize("name", ["blindllama-firewall", "blindllama-measured-setup"])
+def test_there_is_no_half_state(name: str) -> None:
+    assert lines(UNITS / f"{name}.service", "FailureAction") == ["poweroff-immediate"]
+
+
+def test_the_default_target_is_ours() -> None:
+    assert (UNITS / "default.target").readlink() == Path("blindllama.target")
+
+
+def test_units_can_be_parsed() -> None:
+    for unit in UNITS.glob("*.*"):
+        if unit.is_dir():
+            continue
+        parser = configparser.ConfigParser(strict=False, interpolation=None)
+        parser.optionxform = str  # type: ignore[assignment,method-assign]
+        parser.read_string(unit.read_text())
+        assert set(parser.sections()) <= {"Unit", "Service", "Mount"}
+
+
+def test_the_programs_of_the_units_are_in_the_image() -> None:
+    spec = tomllib.loads((FILES.parent.parent / "os-image.toml").read_text())
+    named = json.dumps(spec["rootfs"])
+    for unit in units():
+        program = lines(unit, "ExecStart")[0].split()[0]
+        assert program[1:] in named
+
+
+def test_the_places_agree() -> None:
+    caddyfile = CADDYFILE.read_text()
+    firewall = FIREWALL.read_text()
+    where = f"{app_description.ADDRESS}:{app_description.PORT}"
+    assert f"reverse_proxy http://{where} " in caddyfile
+    assert f"reverse_proxy unix/{runtime.ATTEST_SOCKET}\n" in caddyfile
+    assert f"tls {runtime.CERTIFICATE} {runtime.KEY} " in caddyfile
+    assert f"define app_address = {app_description.ADDRESS}\n" in firewall
+    assert f"define app_port = {app_description.PORT}\n" in firewall
+    containers = FILES / "etc" / "containers"
+    network = json.loads((containers / "networks" / f"{app.NETWORK}.json").read_text())
+    assert f'define app_bridge = "{network["network_interface"]}"\n' in firewall
+    assert (network["internal"], network["dns_enabled"]) == (True, False)
+    storage = tomllib.loads((containers / "storage.conf").read_text())
+    stores = storage["storage"]["options"]["additionalimagestores"]
+    assert stores == [str(runtime.APP_ROOT / "images")]
+    settings = tomllib.loads((containers / "containers.conf").read_text())
+    assert settings["network"]["firewall_driver"] == "none"
+    policy = json.loads((containers / "policy.json").read_text())
+    assert policy == {"default": [{"type": "reject"}]}
+
+
+def test_n1_one_port_is_open_and_every_chain_drops() -> None:
+    text = FIREWALL.read_text()
+    policies = Counter(re.findall(r"hook (\w+) priority filter; policy (\w+);", text))
+    assert policies == {("input", "drop"): 1, ("output", "drop"): 1, ("forward", "drop"): 2}
+    assert re.findall(r"dport (\S+)", text) == ["$ingress_port", "$app_port", "67"]
+    assert "define ingress_port = 443\n" in text
+
+
+def test_the_ingress_speaks_tls_1_3_and_does_not_log_requests() -> None:
+    text = CADDYFILE.read_text()
+    for line in ("admin off", "auto_https off", "protocols h1 h2", "protocols tls1.3"):
+        assert line in text
+    assert "exclude http.log.error http.handlers.reverse_proxy" in text
+    assert not re.search(r"^\t+log$|^\tlog \{\n\t\toutput file", text, re.MULTILINE)
+
+
+@pytest.mark.root
+def test_the_kernel_takes_the_packet_filter() -> None:
+    if shutil.which("nft") is None or shutil.which("unshare") is None:
+        pytest.skip("needs nft and unshare")
+    argv = ["unshare", "--net", "nft", "-f", str(FIREWALL)]
+    completed = subprocess.run(argv, capture_output=True, check=False)
+    if b"Operation not permitted" in completed.stderr:
+        pytest.skip("needs the right to make a network namespace")
+    assert completed.stderr == b""
+    assert completed.returncode == 0
+
+
+def test_caddy_takes_the_caddyfile() -> None:
+    caddy = shutil.which("caddy")
+    if caddy is None:
+        pytest.skip("needs caddy")
+    argv = [caddy, "adapt", "--config", str(CADDYFILE), "--adapter", "caddyfile"]
+    completed = subprocess.run(argv, capture_output=True, check=True)
+    server = json.loads(completed.stdout)["apps"]["http"]["servers"]["srv0"]
+    assert server["listen"] == [":443"]
+    (policy,) = server["tls_connection_policies"]
+    assert policy["protocol_min"] == "tls1.3"
