@@ -12,15 +12,15 @@ import base64
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Never
 
-from securesystemslib.signer import Signature
-from securesystemslib.signer import Signer as DsseSigner
+from securesystemslib.signer import Signature  # type: ignore[attr-defined]
+from securesystemslib.signer import Signer as DsseSigner  # type: ignore[attr-defined]
 
 from supply_chain.attest.signing import bundle_document
 from supply_chain.attest.statement import canonical
 from supply_chain.digest import sha256_bytes
 
 if TYPE_CHECKING:
-    from securesystemslib.signer import Key
+    from securesystemslib.signer import Key  # type: ignore[attr-defined]
 
     from supply_chain.attest.signing import Signer
 

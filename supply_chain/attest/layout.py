@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from in_toto.models.layout import Layout, Step
 from in_toto.models.link import Link
 from in_toto.models.metadata import Envelope
-from securesystemslib.signer import CryptoSigner
+from securesystemslib.signer import CryptoSigner  # type: ignore[attr-defined]
 
 from supply_chain.attest.functionary import SigstoreFunctionarySigner
 from supply_chain.attest.trust import SigningError
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
-    from securesystemslib.signer import Signer as DsseSigner
+    from securesystemslib.signer import Signer as DsseSigner  # type: ignore[attr-defined]
 
     from supply_chain.attest.functionary import Functionary
     from supply_chain.attest.signing import Signer

@@ -12,15 +12,15 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from blindllama.measurements import MEASUREMENTS_TYPE, MeasurementsPredicate
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, PlainSerializer
+
+from blindllama.measurements import MEASUREMENTS_TYPE, MeasurementsPredicate
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from supply_chain.digest import Sha256
 
-STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 RELEASE_INDEX_TYPE = "https://blindllama.dev/attestation/release-index/v1"
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
 """The payload type of every DSSE envelope around an in-toto document."""
@@ -59,7 +59,7 @@ class Statement(Wire):
     """A predicate about subjects."""
 
     type_: Annotated[Literal["https://in-toto.io/Statement/v1"], Field(alias="_type")] = (
-        STATEMENT_TYPE
+        "https://in-toto.io/Statement/v1"
     )
     subject: Annotated[tuple[Resource, ...], Field(min_length=1)]
     predicate_type: Annotated[str, Field(alias="predicateType")]

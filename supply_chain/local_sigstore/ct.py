@@ -85,4 +85,3 @@ class TransparencyLog:
         )
         listed = struct.pack(">H", len(sct)) + sct
         return bytes(core.OctetString(struct.pack(">H", len(listed)) + listed).dump())
-

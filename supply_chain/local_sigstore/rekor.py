@@ -49,7 +49,11 @@ class Rekor:
         # 63 bits: the number is a signed 64-bit integer in other implementations.
         self._tree_id = int.from_bytes(self._log_id[:8], "big") >> 1
         # Some clients cannot tell index 0 from a missing index, so nobody's entry gets it.
-        genesis = {"apiVersion": "0.0.1", "kind": "genesis", "spec": {"log": base_url}}
+        genesis: dict[str, Any] = {
+            "apiVersion": "0.0.1",
+            "kind": "genesis",
+            "spec": {"log": base_url},
+        }
         log.append_if_empty(rfc8785.dumps(genesis), int(clock().timestamp()))
 
     def add(self, request: Request) -> Response:

@@ -8,7 +8,7 @@ import socket
 import threading
 from collections.abc import Callable, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, urlsplit
 
 from supply_chain.errors import BuildError
@@ -28,13 +28,18 @@ Handler = Callable[[Request], Response]
 Routes = Mapping[tuple[str, str], Handler]
 """Handlers by method and path; a path that ends in `/` takes everything below it."""
 
+Accepted = socket.socket | tuple[bytes, socket.socket]
+"""A connection, as the standard library's server types it; the tuple is for datagrams."""
+
 _log = logging.getLogger(__name__)
 
 
 class LoopbackServer:
     """An HTTP server on a free loopback port for the length of a `with` block."""
 
-    def __init__(self, routes: Routes, *, port: int = 0, max_exchange_s: float = MAX_EXCHANGE_S):
+    def __init__(
+        self, routes: Routes, *, port: int = 0, max_exchange_s: float = MAX_EXCHANGE_S
+    ) -> None:
         """Bind the port; nothing is answered before the block is entered."""
         self._server = _Server((ADDRESS, port), routes, max_exchange_s)
         self._thread = threading.Thread(
@@ -81,12 +86,12 @@ class _Server(ThreadingHTTPServer):
         self.server_address = self.socket.getsockname()
         self.server_name, self.server_port = ADDRESS, self.server_address[1]
 
-    def process_request(self, request: Any, client_address: Any) -> None:
+    def process_request(self, request: Accepted, client_address: object) -> None:
         # Waiting here leaves further callers in the kernel's queue instead of in memory.
         self._slots.acquire()
         super().process_request(request, client_address)
 
-    def process_request_thread(self, request: Any, client_address: Any) -> None:
+    def process_request_thread(self, request: Accepted, client_address: object) -> None:
         try:
             super().process_request_thread(request, client_address)
         finally:

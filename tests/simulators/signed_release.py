@@ -8,11 +8,9 @@ is signed; `evidence` changes what was signed.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from blindllama.measurements import (
     DigestSet,
@@ -21,7 +19,6 @@ from blindllama.measurements import (
     PlatformMeasurements,
 )
 from blindllama.policy import Policy
-
 from supply_chain.attest.functionary import Functionary
 from supply_chain.attest.layout import (
     LayoutStep,
@@ -42,6 +39,10 @@ from supply_chain.attest.statement import (
 )
 from supply_chain.attest.trust import LOCAL_IDENTITY
 from supply_chain.digest import Sha256, sha256_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
 
 NAME = "simulated-release"
 STEPS = (
@@ -352,9 +353,7 @@ def _policy(
             },
             "sigstore": {"trusted_root": trusted_root},
             "layout": {
-                "owners": [
-                    {"keyid": owner.keyid, "scheme": "ed25519", "public": owner.public_hex}
-                ]
+                "owners": [{"keyid": owner.keyid, "scheme": "ed25519", "public": owner.public_hex}]
             },
             "vtpm": {"roots": [root.hex for root in vtpm_roots]},
         }
