@@ -41,7 +41,7 @@ TIMEOUT_S = 240.0
 _BEGIN = b"blindllama-probe/v1 begin"
 _END = b"blindllama-probe/v1 end"
 _PCR = re.compile(rb"^pcr (\d{1,2}) ([0-9a-f]{64})\r?$", re.MULTILINE)
-_LOG = re.compile(rb"^log ([A-Za-z0-9+/=]{1,76})\r?$", re.MULTILINE)
+_LOG = re.compile(rb"^log (\S*)\r?$", re.MULTILINE)
 _BLANK_DISK_BYTES = 1 << 20
 
 
@@ -98,8 +98,7 @@ def probe_boot(
         parts = vm.Parts(
             machine=machine, firmware=firmware, os_disk=probe_disk, app_disk=blank, tpm=tpm
         )
-        output = _boot_with_retry(parts, now, progress)
-    probed = parse_probe(output, qemu=qemu)
+        probed = _boot_with_retry(parts, now, qemu, progress)
     replace_file(kept, _serialise(probed))
     return probed
 
@@ -126,10 +125,10 @@ def parse_probe(output: bytes, *, qemu: str) -> ProbedBoot:
     return ProbedBoot(pcrs=pcrs, event_log=event_log, qemu=qemu)
 
 
-def _boot_with_retry(parts: vm.Parts, now: datetime, progress: Progress) -> bytes:
+def _boot_with_retry(parts: vm.Parts, now: datetime, qemu: str, progress: Progress) -> ProbedBoot:
     for attempt in range(1, vm.ATTEMPTS + 1):
         try:
-            return _boot_once(parts, now)
+            return parse_probe(_boot_once(parts, now), qemu=qemu)
         except BootError as exc:
             if attempt == vm.ATTEMPTS:
                 raise

@@ -189,7 +189,7 @@ def down(directory: Path) -> bool:
         if process is None:
             continue
         if name == _TPM_RECORD and ended:
-            running.wait_until_gone(process, timeout_s=5)
+            running.wait_until_gone(process, timeout_s=2)
         ended = running.end(process) or ended
         (directory / name).unlink(missing_ok=True)
     try:

@@ -201,5 +201,5 @@ def _explain(expected: tuple[ExpectedEvent, ...], logged: list[bytes]) -> str:
                 f"expected {event.digest.hex()}, got {logged[position].hex()}"
             )
     if len(logged) > len(expected):
-        return f"{len(logged) - len(expected)} events more than the {len(expected)} predicted"
+        return f"expected {len(expected)} events, got {len(logged)}"
     return "the event log agrees: the register was extended outside it"

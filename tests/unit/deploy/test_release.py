@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from deploy.qemu import release
+from deploy.qemu.machine import Firmware, MachineProfile
+from supply_chain.errors import BootError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for name in (release.OS_DISK, release.APP_DISK, release.FIRMWARE_VARIABLES):
+        (tmp_path / name).write_bytes(b"x")
+    code = tmp_path / release.FIRMWARE_CODE
+    code.write_bytes(b"firmware")
+    wire = MachineProfile(cpus=4).wire(Firmware(code=code, variables=code), "7.2.22")
+    (tmp_path / release.MACHINE).write_text(wire.model_dump_json())
+    return tmp_path
+
+
+def test_the_measured_machine_is_read(folder: Path) -> None:
+    assert release.read_machine(folder) == MachineProfile(cpus=4)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["os.img", "app.img", "OVMF_CODE.fd", "OVMF_VARS.fd", "machine.json"],
+)
+def test_an_incomplete_release_is_refused(folder: Path, name: str) -> None:
+    (folder / name).unlink()
+    with pytest.raises(BootError, match=f"it lacks {name}") as caught:
+        release.read_machine(folder)
+    assert caught.value.code == "build.boot"
+
+
+def test_another_firmware_is_refused_before_the_boot(folder: Path) -> None:
+    (folder / release.FIRMWARE_CODE).write_bytes(b"other")
+    with pytest.raises(BootError, match=r"OVMF_CODE.fd: expected sha256") as caught:
+        release.read_machine(folder)
+    assert caught.value.code == "build.boot"
+
+
+def test_a_damaged_profile_is_refused(folder: Path) -> None:
+    (folder / release.MACHINE).write_text("{}")
+    with pytest.raises(BootError, match="expected a machine profile"):
+        release.read_machine(folder)

@@ -1,0 +1,188 @@
+"""Guests of a few instructions: real QEMU, real swtpm, no operating system."""
+
+from __future__ import annotations
+
+import http.server
+import ssl
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+import trustme
+
+from deploy.qemu import running, vm
+from deploy.qemu.machine import Accelerator, MachineProfile
+from supply_chain.errors import BootError
+from tests.unit.deploy.conftest import HALT, NOW, RESET, make_firmware
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from deploy.qemu.vtpm import ProvisionedTpm
+
+SMALL = MachineProfile(cpus=1, memory_mib=512)
+
+
+class Notes:
+    """Progress that remembers what it was told."""
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.texts.append(text)
+
+    def step(self, title: str) -> Notes:
+        return self
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, *_: object) -> None:
+        return None
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Iterator[Path]:
+    directory = tmp_path / "guest"
+    yield directory
+    vm.down(directory)
+
+
+def parts(folder: Path, code: bytes, disk: Path, tpm: ProvisionedTpm) -> vm.Parts:
+    return vm.Parts(
+        machine=SMALL,
+        firmware=make_firmware(folder, code),
+        os_disk=disk,
+        app_disk=disk,
+        tpm=tpm,
+    )
+
+
+def test_a_guest_runs_until_it_is_ended(
+    home: Path, tmp_path: Path, blank_disk: Path, tpm: ProvisionedTpm
+) -> None:
+    guest = vm.start(home, parts(tmp_path, HALT, blank_disk, tpm), now=NOW, port=vm.free_port())
+    records = [running.read_record(home / name) for name in ("qemu.json", "swtpm.json")]
+    processes = [record for record in records if record is not None]
+    assert len(processes) == 2
+    assert vm.is_running(home)
+    assert vm.read_guest(home) == guest
+    assert not vm.is_healthy(guest)
+    assert vm.down(home)
+    assert not any(running.is_alive(process) for process in processes)
+    assert not vm.is_running(home)
+
+
+def test_down_may_be_called_again_and_without_a_guest(
+    home: Path, tmp_path: Path, blank_disk: Path, tpm: ProvisionedTpm
+) -> None:
+    assert not vm.down(home)
+    vm.start(home, parts(tmp_path, HALT, blank_disk, tpm), now=NOW, port=None)
+    assert [vm.down(home), vm.down(home)] == [True, False]
+    assert vm.read_guest(tmp_path / "never") is None
+    assert not vm.is_running(tmp_path / "never")
+
+
+def test_a_second_guest_in_the_same_place_is_refused(
+    home: Path, tmp_path: Path, blank_disk: Path, tpm: ProvisionedTpm
+) -> None:
+    made = parts(tmp_path, HALT, blank_disk, tpm)
+    vm.start(home, made, now=NOW, port=None)
+    with pytest.raises(BootError, match="a guest is running") as caught:
+        vm.start(home, made, now=NOW, port=None)
+    assert caught.value.code == "build.boot"
+    assert vm.is_running(home)
+
+
+def test_a_guest_that_never_answers_is_ended_after_one_retry(
+    home: Path, tmp_path: Path, blank_disk: Path, tpm: ProvisionedTpm
+) -> None:
+    notes = Notes()
+    with pytest.raises(BootError, match="did not answer within 2 s") as caught:
+        vm.boot(
+            home,
+            parts(tmp_path, HALT, blank_disk, tpm),
+            now=NOW,
+            timeout_s=2,
+            progress=notes,
+        )
+    assert caught.value.code == "build.boot"
+    assert [text.endswith("trying once more") for text in notes.texts] == [True]
+    assert not vm.is_running(home)
+
+
+def test_a_guest_that_resets_itself_is_noticed_at_once(
+    home: Path, tmp_path: Path, blank_disk: Path, tpm: ProvisionedTpm
+) -> None:
+    with pytest.raises(BootError, match="ended before it answered"):
+        vm.boot(home, parts(tmp_path, RESET, blank_disk, tpm), now=NOW, timeout_s=60)
+    assert running.read_record(home / "qemu.json") is None
+
+
+def test_qemus_complaint_is_in_the_error(home: Path, tmp_path: Path, tpm: ProvisionedTpm) -> None:
+    made = parts(tmp_path, HALT, tmp_path / "no-such-disk.img", tpm)
+    with pytest.raises(BootError, match=r"QEMU said: .*no-such-disk"):
+        vm.boot(home, made, now=NOW, timeout_s=60)
+
+
+def test_an_interrupted_start_leaves_nothing_behind(
+    home: Path, tmp_path: Path, blank_disk: Path, tpm: ProvisionedTpm
+) -> None:
+    made = parts(tmp_path, HALT, blank_disk, tpm)
+    made.firmware.variables.unlink()
+    with pytest.raises(FileNotFoundError):
+        vm.start(home, made, now=NOW, port=None)
+    assert not vm.is_running(home)
+    assert not list(home.glob("*.json")) or vm.read_guest(home) is not None
+
+
+def test_a_comma_in_the_path_of_a_disk_is_no_option(
+    home: Path, tmp_path: Path, blank_disk: Path, tpm: ProvisionedTpm
+) -> None:
+    odd = blank_disk.rename(tmp_path / "a,readonly=off")
+    vm.start(home, parts(tmp_path, HALT, odd, tpm), now=NOW, port=None)
+    assert vm.is_running(home)
+
+
+def test_the_consoles_last_lines_are_plain_text(tmp_path: Path) -> None:
+    guest = vm.Guest(directory=tmp_path, port=1, started=NOW)
+    assert vm.console_tail(guest) == []
+    guest.console.write_bytes(b"old\n" * 9000 + b"\x1b[2J\x1b[01;01Hfirst\r\n\r\n\x07second \xff\n")
+    assert vm.console_tail(guest, 2) == ["first", "second �"]
+
+
+class _Health(http.server.BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.send_response(200 if self.path == "/healthz" else 404)
+        self.send_header("Content-Length", "2")
+        self.end_headers()
+        self.wfile.write(b"ok")
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_health_is_asked_over_tls_without_trust(tmp_path: Path) -> None:
+    server = http.server.HTTPServer(("127.0.0.1", 0), _Health)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    trustme.CA().issue_cert("nobody.example").configure_cert(context)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    thread = threading.Thread(target=server.handle_request)
+    thread.start()
+    guest = vm.Guest(directory=tmp_path, port=server.server_port, started=NOW)
+    healthy = vm.is_healthy(guest)
+    thread.join()
+    server.server_close()
+    assert healthy
+    assert not vm.is_healthy(guest)
+
+
+def test_the_version_of_qemu_is_a_number(host_tools: None) -> None:
+    assert all(part.isdigit() for part in vm.qemu_version().split("."))
+
+
+def test_an_accelerator_is_chosen_by_trying(tmp_path: Path, host_tools: None) -> None:
+    firmware = make_firmware(tmp_path, HALT)
+    assert vm.usable_accelerator(firmware) in set(Accelerator)
