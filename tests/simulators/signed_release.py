@@ -17,8 +17,10 @@ from blindllama.measurements import (
     MachineProfile,
     MeasurementsPredicate,
     PlatformMeasurements,
+    PlatformName,
 )
 from blindllama.policy import Policy
+from supply_chain.attest.chain import SignedChain
 from supply_chain.attest.functionary import Functionary
 from supply_chain.attest.layout import (
     LayoutStep,
@@ -30,7 +32,7 @@ from supply_chain.attest.layout import (
     record_link,
 )
 from supply_chain.attest.provenance import LOCAL_BUILDER, Run, provenance_statement
-from supply_chain.attest.signing import Signer, bundle_document, signer, statement_in
+from supply_chain.attest.signing import Signer, signer, statement_in
 from supply_chain.attest.statement import (
     ReleaseIndexPredicate,
     Statement,
@@ -39,6 +41,7 @@ from supply_chain.attest.statement import (
 )
 from supply_chain.attest.trust import LOCAL_IDENTITY
 from supply_chain.digest import Sha256, sha256_bytes
+from supply_chain.release import chain_files, evidence_document, release_policy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -151,6 +154,9 @@ class SignedRelease:
     policy_toml: str
     policy: Policy
     now: datetime
+    chain: SignedChain
+    """The documents in it, from which a whole folder can be written."""
+    index: ReleaseIndexPredicate
 
 
 class _Desk:
@@ -191,7 +197,7 @@ def make_signed_release(
     lifetime: timedelta = timedelta(days=30),
     layout_lifetime: timedelta = timedelta(days=365),
     vtpm_roots: Sequence[Sha256] = (VTPM_ROOT,),
-    platform_name: str = "qemu-swtpm",
+    platform_name: PlatformName = PlatformName.QEMU_SWTPM,
     hooks: Hooks | None = None,
 ) -> SignedRelease:
     """A release signed by the local Sigstore in `state_dir`, and the policy that accepts it.
@@ -216,7 +222,6 @@ def make_signed_release(
     desk = _Desk(state_dir, hooks)
     with signer(state_dir) as honest:
         functionary = _functionary(honest)
-        trusted_root = honest.authority.trusted_root_json
         layout = build_layout(
             hooks.steps(STEPS),
             [functionary],
@@ -239,36 +244,29 @@ def make_signed_release(
         measured = desk.sign(
             "measurements", hooks.measurements(measurements_statement(disks, predicate))
         )
-        files = _files(products, functionary, layout, links, provenance, measured)
-        index = desk.sign(
-            "index",
-            hooks.index(
-                index_statement(
-                    files,
-                    ReleaseIndexPredicate(
-                        name=NAME,
-                        sequence=sequence,
-                        created=now,
-                        expires=now + lifetime,
-                        revoked=revoked,
-                    ),
-                )
-            ),
+        chain = SignedChain(
+            layout=layout, links=links, provenance=provenance, measurements=measured
         )
-    evidence = {
-        "version": 1,
-        "index": bundle_document(index),
-        "layout": json.loads(layout.envelope),
-        "links": [json.loads(link.envelope) for link in links.values()],
-        "provenance": [bundle_document(bundle) for bundle in provenance.values()],
-        "measurements": bundle_document(measured),
-    }
-    policy = _policy(functionary, owner, trusted_root, vtpm_roots, platform_name)
+        released = ReleaseIndexPredicate(
+            name=NAME, sequence=sequence, created=now, expires=now + lifetime, revoked=revoked
+        )
+        index = desk.sign("index", hooks.index(index_statement(_files(products, chain), released)))
+    policy = release_policy(
+        index=released,
+        platform=platform_name,
+        authority=honest.authority,
+        builder_id=LOCAL_BUILDER,
+        owner=owner,
+        vtpm_roots=vtpm_roots,
+    )
+    evidence = hooks.evidence(json.loads(evidence_document(chain, index)))
     return SignedRelease(
-        evidence=json.dumps(hooks.evidence(evidence)).encode(),
+        evidence=json.dumps(evidence).encode(),
         policy_toml=policy.to_toml(),
         policy=policy,
         now=now,
+        chain=chain,
+        index=released,
     )
 
 
@@ -294,14 +292,15 @@ def _steps(
         materials = {**INPUTS, **{name: products[name] for name in earlier}}
         own = {name: products[name] for name in step.products}
         content = hooks.link(LinkContent(step=step.name, materials=materials, products=own))
-        links[step.name] = desk.link(content, functionary)
+        link = desk.link(content, functionary)
+        links[link_file_name(step.name, functionary)] = link
         statement = provenance_statement(
             step.name,
             spec={"simulated": True},
             materials=materials,
             products=own,
             layout=layout.payload_digest,
-            link=links[step.name].payload_digest,
+            link=link.payload_digest,
             run=Run(
                 invocation_id=f"https://blindllama.dev/invocations/simulated/{number}",
                 started=now,
@@ -313,48 +312,9 @@ def _steps(
     return links, provenance
 
 
-def _files(
-    products: Mapping[str, Sha256],
-    functionary: Functionary,
-    layout: Signed,
-    links: Mapping[str, Signed],
-    provenance: Mapping[str, bytes],
-    measured: bytes,
-) -> dict[str, Sha256]:
+def _files(products: Mapping[str, Sha256], chain: SignedChain) -> dict[str, Sha256]:
     files = {
         path: sha256_bytes(path.encode()) if product is None else products[product]
         for path, product in RELEASE_FILES.items()
     }
-    files["root.layout"] = sha256_bytes(layout.envelope)
-    files["bundles/measurements.sigstore.json"] = sha256_bytes(measured)
-    for step, link in links.items():
-        files[f"links/{link_file_name(step, functionary)}"] = sha256_bytes(link.envelope)
-    for step, bundle in provenance.items():
-        files[f"bundles/{step}.provenance.sigstore.json"] = sha256_bytes(bundle)
-    return files
-
-
-def _policy(
-    functionary: Functionary,
-    owner: OwnerKey,
-    trusted_root: str,
-    vtpm_roots: Sequence[Sha256],
-    platform_name: str,
-) -> Policy:
-    return Policy.from_mapping(
-        {
-            "version": 1,
-            "platform": platform_name,
-            "release": {"name": NAME, "minimum_sequence": 1, "maximum_age_days": 30},
-            "signer": {
-                "issuer": functionary.issuer,
-                "identity": functionary.identity,
-                "builder_id": LOCAL_BUILDER,
-            },
-            "sigstore": {"trusted_root": trusted_root},
-            "layout": {
-                "owners": [{"keyid": owner.keyid, "scheme": "ed25519", "public": owner.public_hex}]
-            },
-            "vtpm": {"roots": [root.hex for root in vtpm_roots]},
-        }
-    )
+    return files | {path: sha256_bytes(data) for path, data in chain_files(chain).items()}

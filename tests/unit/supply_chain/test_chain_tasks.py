@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+import requests
+from invoke import Context, Exit
+
+from supply_chain import _chain_tasks
+from supply_chain.attest.signing import signer
+from supply_chain.digest import sha256_bytes
+from supply_chain.progress import SilentProgress
+from supply_chain.release import write_release
+from supply_chain.workspace import CACHE_VARIABLE
+from tests.simulators.signed_release import PRODUCTS, RELEASE_FILES, make_signed_release
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture(scope="module")
+def release(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A release folder whose disks are a few bytes long, with its policy beside it."""
+    root = tmp_path_factory.mktemp("release")
+    products = {name: sha256_bytes(name.encode()) for name in PRODUCTS}
+    files = {}
+    for path, product in RELEASE_FILES.items():
+        files[path] = root / "made" / path
+        files[path].parent.mkdir(exist_ok=True)
+        files[path].write_text(product or path)
+    made = make_signed_release(root / "state", products=products)
+    with signer(root / "state") as signing:
+        write_release(
+            root / "release",
+            files=files,
+            chain=made.chain,
+            index=made.index,
+            sign=signing.sign_statement,
+            progress=SilentProgress(),
+        )
+    (root / "policy.toml").write_text(made.policy_toml)
+    return root
+
+
+def verify(root: Path) -> None:
+    _chain_tasks.verify(Context(), str(root / "release"), str(root / "policy.toml"))
+
+
+def test_a_release_verifies_from_its_folder_and_a_policy(
+    release: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    verify(release)
+    assert "simulated-release 1, signed by https://blindllama.dev/" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("path", "code"),
+    [
+        ("release/os.img", "build.digest_mismatch"),
+        ("release/evidence.json", "format."),
+        ("release/index.json", "build.release"),
+        ("policy.toml", "policy."),
+    ],
+)
+def test_a_changed_file_is_refused_with_its_code(release: Path, path: str, code: str) -> None:
+    target = release / path
+    honest = target.read_bytes()
+    target.write_bytes(b"\xff" + honest)
+    try:
+        with pytest.raises(Exit, match=code.replace(".", r"\.")) as raised:
+            verify(release)
+    finally:
+        target.write_bytes(honest)
+    assert raised.value.code == 1
+
+
+@pytest.fixture
+def served(checkout: Path, tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+    script = (
+        "from invoke import Context; from supply_chain._chain_tasks import serve; serve(Context())"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", script],
+        cwd=checkout,
+        env={CACHE_VARIABLE: str(tmp_path), "PYTHONPATH": "sdk/src"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as process:
+        yield process
+        process.send_signal(signal.SIGINT)
+
+
+def test_the_instance_can_be_run_by_hand(served: subprocess.Popen[str]) -> None:
+    assert served.stdout is not None
+    url, hint = served.stdout.readline().strip(), served.stdout.readline().split()
+    assert requests.get(f"{url}/api/v1/log", timeout=10).json()["treeSize"] == 1
+    assert hint[:2] == ["sigstore", "--trust-config"]
+    assert url in Path(hint[2]).read_text()
