@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from datetime import UTC
 from typing import TYPE_CHECKING, Any
 
 from cryptography.hazmat.primitives import serialization
@@ -130,7 +131,7 @@ def build_layout(
         steps=[_step(step, products, keyids) for step in steps],
         inspect=[],
         readme=readme,
-        expires=expires.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        expires=expires.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
     )
     # Set afterwards: in-toto's own check looks the key type up in a global table, which the
     # verifying side fills and a signer has no business in.

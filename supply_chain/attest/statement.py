@@ -10,6 +10,7 @@ Source: in-toto attestation framework, spec/v1 (Statement, ResourceDescriptor).
 from __future__ import annotations
 
 import json
+from datetime import UTC
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, PlainSerializer
@@ -26,7 +27,8 @@ PAYLOAD_TYPE = "application/vnd.in-toto+json"
 """The payload type of every DSSE envelope around an in-toto document."""
 
 Timestamp = Annotated[
-    AwareDatetime, PlainSerializer(lambda moment: moment.strftime("%Y-%m-%dT%H:%M:%SZ"))
+    AwareDatetime,
+    PlainSerializer(lambda moment: moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")),
 ]
 """A time in UTC, to the second, as RFC 3339 writes it."""
 
