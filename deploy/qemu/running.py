@@ -77,10 +77,12 @@ def is_alive(process: RunningProcess) -> bool:
     """Whether this very process still runs."""
     if process.pid is None:
         return _find(process.argv) is not None
+    alive = process.start_ticks is not None and _start_ticks(process.pid) == process.start_ticks
     child = _CHILDREN.get(process.pid)
-    if child is not None and child.poll() is not None:
+    # Asked after the check: a child that ends in between is reaped here, or the next time.
+    if not alive and child is not None and child.poll() is not None:
         del _CHILDREN[process.pid]
-    return process.start_ticks is not None and _start_ticks(process.pid) == process.start_ticks
+    return alive
 
 
 def end(process: RunningProcess) -> bool:
