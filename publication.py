@@ -1,0 +1,239 @@
+"""From finished steps to a signed release that was verified, booted and asked.
+
+What stands in `dist/` is kept when it still verifies and still is what the steps have made: the
+verification itself decides, by the same code that a client runs, and not a record of earlier runs.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+from app_disk.build import DISK as APP_DISK_NAME
+from blindllama import AttestedSession, Policy, VerificationError, verify_and_connect
+from blindllama.measurements import PlatformName
+from blindllama.release import VerifiedRelease, verify_release
+from deploy.qemu import release as deployed
+from deploy.qemu import vm, vtpm
+from os_image.build import DISK_NAME as OS_DISK_NAME
+from pipeline import APP_DISK, ENGINE, MEASURE, MEASUREMENTS, OS_IMAGE, Site, read_measured
+from supply_chain.attest.chain import sign_chain
+from supply_chain.attest.layout import owner_key
+from supply_chain.attest.provenance import LOCAL_BUILDER
+from supply_chain.attest.signing import signer
+from supply_chain.attest.statement import ReleaseIndexPredicate
+from supply_chain.digest import sha256_bytes, sha256_file
+from supply_chain.errors import BuildError, DigestMismatchError
+from supply_chain.release import (
+    EVIDENCE,
+    ReleaseError,
+    read_release,
+    release_policy,
+    verify_folder,
+    write_policy,
+    write_release,
+)
+from supply_chain.step import StepResult
+from supply_chain.workspace import Workspace, replace_file
+
+POLICY = "policy.toml"
+VALID_DAYS = 90
+"""How long a release may be used; the layout that it was made under ends with it."""
+RENEW_DAYS = 7
+"""A release that ends sooner than this is signed again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Published:
+    """A release that is on disk and has passed the client's first five checks."""
+
+    folder: Path
+    policy: Path
+    verified: VerifiedRelease
+    renewed: bool
+    """Whether it was signed now; an earlier one that still holds is kept."""
+
+    @property
+    def evidence(self) -> Path:
+        """The one file that a client needs."""
+        return self.folder / EVIDENCE
+
+
+def publish(site: Site, results: Mapping[str, StepResult]) -> Published:
+    """Sign and write the release that the steps add up to, and verify it as a client would.
+
+    Raises:
+        BuildError: signing or writing failed; the release that stood before still stands.
+        VerificationError: what was written does not pass the client's checks.
+    """
+    tpm = vtpm.provision(site.workspace.state, now=site.clock())
+    root = sha256_bytes(tpm.root)
+    policy_path = site.workspace.dist / POLICY
+    with tempfile.TemporaryDirectory(prefix="release-") as scratch:
+        files = _files(site, results, Path(scratch))
+        kept = _kept(site, results, files, vtpm_root=root.hex)
+        if kept is not None:
+            return kept
+        now = site.clock()
+        index = ReleaseIndexPredicate(
+            name=site.engine.name,
+            sequence=_next_sequence(site.workspace, site.engine.name),
+            created=now,
+            expires=now + timedelta(days=VALID_DAYS),
+        )
+        owner = owner_key(site.workspace.state)
+        measured = read_measured(results)
+        with signer(site.workspace.state) as identity:
+            chain = sign_chain(
+                list(results.values()),
+                measured=measured,
+                sequence=index.sequence,
+                signer=identity,
+                owner=owner,
+                expires=index.expires,
+                progress=site.progress,
+            )
+            write_release(
+                site.workspace.release,
+                files=files,
+                chain=chain,
+                index=index,
+                sign=identity.sign_statement,
+                progress=site.progress,
+            )
+            policy = release_policy(
+                index=index,
+                platform=PlatformName.QEMU_SWTPM,
+                authority=identity.authority,
+                builder_id=LOCAL_BUILDER,
+                owner=owner,
+                vtpm_roots=[root],
+                maximum_age_days=VALID_DAYS,
+                debug_images=measured.debug,
+            )
+        write_policy(policy_path, policy)
+    return Published(
+        folder=site.workspace.release,
+        policy=policy_path,
+        verified=verify_published(site, policy_path),
+        renewed=True,
+    )
+
+
+def verify_published(site: Site, policy: Path) -> VerifiedRelease:
+    """Verify the release folder with nothing but the folder and a policy.
+
+    Raises:
+        VerificationError: one of the first five checks refused.
+        BuildError: the folder's files are not those that the signed index names.
+    """
+    folder = site.workspace.release
+    with site.progress.step("verify the release"):
+        verified = verify_release(
+            read_release(folder).evidence, Policy.from_file(policy), site.clock()
+        )
+        verify_folder(folder, verified)
+    return verified
+
+
+def boot(site: Site, *, port: int | None = None) -> vm.Guest:
+    """Boot the published release and return the guest once it answers.
+
+    Raises:
+        BootError: it did not come up, twice.
+    """
+    return deployed.boot_release(
+        site.workspace, now=site.clock(), port=port, progress=site.progress
+    )
+
+
+def connect(published: Published, url: str) -> AttestedSession:
+    """Run the ten checks against a guest and return a session with it.
+
+    Raises:
+        VerificationError: a check refused; nothing was sent.
+        NetworkError: the guest was not reached.
+    """
+    return verify_and_connect(url, release=published.evidence, policy=published.policy)
+
+
+def ask(
+    session: AttestedSession, prompt: str, *, max_tokens: int, show: Callable[[str], object]
+) -> str:
+    """Return the model's answer; its pieces are shown as they come."""
+    pieces = []
+    for piece in session.stream_completion(prompt, max_tokens=max_tokens):
+        show(piece)
+        pieces.append(piece)
+    return "".join(pieces)
+
+
+def _files(site: Site, results: Mapping[str, StepResult], scratch: Path) -> dict[str, Path]:
+    """Return the files of a release by their path in its folder."""
+    firmware = site.firmware
+    machine = read_measured(results).platforms[PlatformName.QEMU_SWTPM.value].machine
+    if machine is None:
+        raise BuildError("the measurements of qemu-swtpm name no machine: remove build/measure")
+    profile = scratch / deployed.MACHINE
+    profile.write_text(json.dumps(machine.model_dump(mode="json"), sort_keys=True) + "\n")
+    return {
+        deployed.OS_DISK: results[OS_IMAGE].path(OS_DISK_NAME),
+        deployed.APP_DISK: results[APP_DISK].path(APP_DISK_NAME),
+        deployed.FIRMWARE_CODE: firmware.code,
+        deployed.FIRMWARE_VARIABLES: firmware.variables,
+        deployed.MACHINE: profile,
+        "engine-manifest.json": results[ENGINE].path("manifest.json"),
+        MEASUREMENTS: results[MEASURE].path(MEASUREMENTS),
+    }
+
+
+def _kept(
+    site: Site,
+    results: Mapping[str, StepResult],
+    files: Mapping[str, Path],
+    *,
+    vtpm_root: str,
+) -> Published | None:
+    """Return the release that stands, if it verifies, has days left, and is of these steps."""
+    path = site.workspace.dist / POLICY
+    if not path.exists() or not site.workspace.release.is_dir():
+        return None
+    try:
+        policy = Policy.from_file(path)
+        evidence = read_release(site.workspace.release).evidence
+        verified = verify_release(evidence, policy, site.clock() + timedelta(days=RENEW_DAYS))
+        verify_folder(site.workspace.release, verified)
+    except (VerificationError, ReleaseError, DigestMismatchError, OSError):
+        return None
+    made = {name: digest.hex for result in results.values() for name, digest in result.products.items()}
+    same = (
+        dict(verified.artifacts) == made
+        and all(verified.files.get(name) == sha256_file(file).hex for name, file in files.items())
+        and vtpm_root in policy.vtpm.roots
+        and policy.platform_name is PlatformName.QEMU_SWTPM
+    )
+    if not same:
+        return None
+    return Published(
+        folder=site.workspace.release, policy=path, verified=verified, renewed=False
+    )
+
+
+def _next_sequence(workspace: Workspace, name: str) -> int:
+    """Return a number higher than any that this machine has given a release of that name."""
+    path = workspace.state / "sequence" / f"{name}.json"
+    try:
+        last = int(json.loads(path.read_bytes())["sequence"])
+    except FileNotFoundError:
+        last = 0
+    except (ValueError, KeyError, TypeError) as exc:
+        raise BuildError(
+            f"{path} does not hold a sequence number; write one that is not below any you published"
+        ) from exc
+    replace_file(path, json.dumps({"sequence": last + 1}).encode() + os.linesep.encode())
+    return last + 1

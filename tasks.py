@@ -1,0 +1,106 @@
+"""The front door: `invoke --list` shows every task; each parses, calls and prints."""
+
+from __future__ import annotations
+
+import os
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+from invoke import Collection, Context, Exit, task
+
+import publication
+from app_disk._tasks import ns as app_disk_tasks
+from blindllama import Error
+from deploy.qemu import vm
+from deploy.qemu._tasks import ns as boot_tasks
+from engine._tasks import ns as engine_tasks
+from os_image._tasks import ns as os_image_tasks
+from pipeline import Site, build_all, read_site
+from supply_chain._chain_tasks import ns as chain_tasks
+from supply_chain._input_tasks import input_tasks, lock_tasks
+from supply_chain.errors import BuildError
+from supply_chain.progress import ConsoleProgress
+
+ROOT = Path(__file__).resolve().parent
+PROMPT = "The capital of France is"
+
+
+def _site(*, debug: bool) -> Site:
+    return read_site(
+        ROOT,
+        environ=os.environ,
+        progress=ConsoleProgress(),
+        clock=lambda: datetime.now(UTC),
+        debug=debug or None,
+    )
+
+
+def _show(text: str) -> None:
+    sys.stdout.write(text)
+    sys.stdout.flush()
+
+
+@task(help={"debug": "a debug image: console and root shell, other measurements"})
+def build(_context: Context, debug: bool = False) -> None:
+    """Make engine, app disk, OS image and measurements; sign and boot nothing."""
+    try:
+        results = build_all(_site(debug=debug))
+    except (BuildError, OSError) as exc:
+        raise Exit(str(exc), code=1) from exc
+    for result in results.values():
+        for name, digest in result.products.items():
+            print(f"{digest.hex}  {name}")
+
+
+@task(
+    help={
+        "debug": "a debug image: console and root shell, other measurements",
+        "prompt": "what the model is asked",
+        "tokens": "the longest answer, in tokens",
+        "keep": "leave the guest running",
+    }
+)
+def release(
+    _context: Context,
+    debug: bool = False,
+    prompt: str = PROMPT,
+    tokens: int = 20,
+    keep: bool = False,
+) -> None:
+    """Build, sign, verify, boot and ask: from pinned inputs to a verified answer."""
+    try:
+        site = _site(debug=debug)
+        results = build_all(site)
+        published = publication.publish(site, results)
+        kept = "" if published.renewed else ", kept: nothing has changed"
+        site.progress.note(f"release {published.verified.sequence}{kept}")
+        guest = publication.boot(site)
+        try:
+            session = publication.connect(published, guest.url)
+            _show(f"\n> {prompt}\n\n{prompt}")
+            publication.ask(session, prompt, max_tokens=tokens, show=_show)
+        finally:
+            if not keep:
+                vm.down(guest.directory)
+    except (BuildError, Error, OSError) as exc:
+        report = getattr(exc, "report", None)
+        raise Exit("\n".join(filter(None, (report and str(report), str(exc)))), code=1) from exc
+    _show(f"\n\n{session.report}\n\n")
+    print(f"release   {published.folder}")
+    print(f"evidence  {published.evidence}")
+    print(f"policy    {published.policy}")
+    print(f"guest     {f'runs at {guest.url}' if keep else 'ended; ./do invoke boot.up starts it'}")
+
+
+ns = Collection(
+    build,
+    release,
+    lock_tasks,
+    input_tasks,
+    engine_tasks,
+    app_disk_tasks,
+    os_image_tasks,
+    chain_tasks,
+    boot_tasks,
+)

@@ -1,0 +1,58 @@
+"""One release and one guest for the whole session; everything in between is real."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+import publication
+from blindllama import AttestedSession
+from deploy.qemu import vm
+from pipeline import Site, build_all, read_site
+from publication import Published
+from supply_chain.progress import ConsoleProgress
+from supply_chain.step import StepResult
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="session")
+def site() -> Site:
+    """Return the checkout."""
+    return read_site(
+        ROOT, environ=os.environ, progress=ConsoleProgress(), clock=lambda: datetime.now(UTC)
+    )
+
+
+@pytest.fixture(scope="session")
+def results(site: Site) -> Mapping[str, StepResult]:
+    """Return the finished steps: built here, or kept when nothing has changed."""
+    return build_all(site)
+
+
+@pytest.fixture(scope="session")
+def published(site: Site, results: Mapping[str, StepResult]) -> Published:
+    """Return the signed release."""
+    return publication.publish(site, results)
+
+
+@pytest.fixture(scope="session")
+def guest(site: Site, published: Published) -> Iterator[vm.Guest]:
+    """Return the booted release; the boot's own retry covers a panic of the emulator."""
+    assert published.folder.is_dir()
+    running = publication.boot(site)
+    try:
+        yield running
+    finally:
+        vm.down(running.directory)
+
+
+@pytest.fixture(scope="session")
+def session(published: Published, guest: vm.Guest) -> Iterator[AttestedSession]:
+    """Return a verified session with the guest."""
+    with publication.connect(published, guest.url) as verified:
+        yield verified

@@ -1,0 +1,53 @@
+"""Evidence as a guest sends it, before anything about it is verified."""
+
+from __future__ import annotations
+
+import base64
+import http.client
+import json
+import ssl
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+TIMEOUT_S = 60
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claimed:
+    """One exchange of evidence."""
+
+    document: bytes
+    """The body of the answer."""
+    spki: bytes
+    """The public key of the TLS peer that sent it, DER."""
+
+
+def claimed_evidence(url: str, nonce: bytes) -> Claimed:
+    """Ask a guest for evidence over a connection to whoever answers there."""
+    target = urlsplit(url)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    connection = http.client.HTTPSConnection(
+        str(target.hostname), target.port, timeout=TIMEOUT_S, context=context
+    )
+    try:
+        connection.connect()
+        leaf = connection.sock.getpeercert(binary_form=True)
+        body = json.dumps({"nonce": base64.b64encode(nonce).decode()})
+        connection.request(
+            "POST", "/attestation", body=body, headers={"content-type": "application/json"}
+        )
+        answer = connection.getresponse()
+        assert answer.status == http.client.OK, answer.status
+        document = answer.read()
+    finally:
+        connection.close()
+    key = x509.load_der_x509_certificate(leaf).public_key()
+    return Claimed(
+        document=document,
+        spki=key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo),
+    )

@@ -1,0 +1,115 @@
+"""One flipped byte in a disk: no boot, no service, or a refusal; never an answer (B5)."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from blindllama import VerificationError, verify_and_connect
+from blindllama.errors import Code
+from deploy.qemu import release as deployed
+from deploy.qemu import vm
+from pipeline import OS_IMAGE, Site
+from publication import Published
+from supply_chain.errors import BootError
+from supply_chain.step import StepResult
+
+pytestmark = pytest.mark.e2e
+
+WAIT_S = 150.0
+"""A guest that has not answered by then does not answer; a good one takes a third of it."""
+SECTOR = 512
+
+
+def test_a_byte_of_the_root_file_system(site: Site, published: Published, tmp_path: Path) -> None:
+    """Read through dm-verity: the kernel stops, QEMU ends, nobody answers."""
+    with pytest.raises(BootError):
+        _boot(site, published, tmp_path, os_disk=_flipped_partition(published, tmp_path, "root"))
+
+
+def test_a_byte_of_the_root_hash_tree(site: Site, published: Published, tmp_path: Path) -> None:
+    """The tree's top is checked against the hash on the measured command line."""
+    with pytest.raises(BootError):
+        _boot(
+            site, published, tmp_path, os_disk=_flipped_partition(published, tmp_path, "root-verity")
+        )
+
+
+def test_a_byte_of_the_application(site: Site, published: Published, tmp_path: Path) -> None:
+    """The file system's own superblock is read through dm-verity too: no application starts."""
+    disk = tmp_path / "app.img"
+    shutil.copyfile(published.folder / deployed.APP_DISK, disk)
+    start = _first_partition(disk)
+    _flip(disk, start + 1024)
+    with pytest.raises(BootError):
+        _boot(site, published, tmp_path, app_disk=disk)
+
+
+def test_a_byte_of_the_uki(
+    site: Site, published: Published, results: Mapping[str, StepResult], tmp_path: Path
+) -> None:
+    """It boots, since only the os-release differs, and its registers give it away."""
+    disk = tmp_path / "os.img"
+    shutil.copyfile(published.folder / deployed.OS_DISK, disk)
+    uki = results[OS_IMAGE].path("uki.efi").read_bytes()
+    mark = b"ID=debian"
+    content = disk.read_bytes()
+    at = content.index(uki[:4096])
+    offset = uki.index(mark)
+    assert content[at + offset : at + offset + len(mark)] == mark
+    _flip(disk, at + offset + len(mark) - 1)
+    guest = _boot(site, published, tmp_path, os_disk=disk)
+    try:
+        with pytest.raises(VerificationError) as caught:
+            verify_and_connect(guest.url, release=published.evidence, policy=published.policy)
+    finally:
+        vm.down(guest.directory)
+    assert caught.value.code == Code.MEASUREMENT_MISMATCH
+    assert caught.value.report is not None
+
+
+def _boot(
+    site: Site,
+    published: Published,
+    folder: Path,
+    *,
+    os_disk: Path | None = None,
+    app_disk: Path | None = None,
+) -> vm.Guest:
+    parts = deployed.release_parts(site.workspace, now=site.clock())
+    parts = replace(
+        parts, os_disk=os_disk or parts.os_disk, app_disk=app_disk or parts.app_disk
+    )
+    return vm.boot(
+        folder / "guest", parts, now=site.clock(), timeout_s=WAIT_S, attempts=1,
+        progress=site.progress,
+    )
+
+
+def _flipped_partition(published: Published, folder: Path, name: str) -> Path:
+    disk = folder / "os.img"
+    shutil.copyfile(published.folder / deployed.OS_DISK, disk)
+    facts = json.loads((published.folder.parent.parent / "build/os-image/os-image.json").read_text())
+    partition = next(entry for entry in facts["partitions"] if entry["name"] == name)
+    # In a file system's superblock, in a tree's top block: read at every boot.
+    _flip(disk, partition["offset_bytes"] + 1024)
+    return disk
+
+
+def _first_partition(disk: Path) -> int:
+    with disk.open("rb") as file:
+        file.seek(2 * SECTOR + 32)
+        return int.from_bytes(file.read(8), "little") * SECTOR
+
+
+def _flip(path: Path, offset: int) -> None:
+    with path.open("r+b") as file:
+        file.seek(offset)
+        byte = file.read(1)[0]
+        file.seek(offset)
+        file.write(bytes([byte ^ 1]))

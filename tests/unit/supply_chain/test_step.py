@@ -1,0 +1,148 @@
+"""A step runs once for equal inputs, again for any difference, and never leaves half a product."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from supply_chain.digest import sha256_bytes
+from supply_chain.errors import BuildError
+from supply_chain.step import Step, StepResult, run_step
+
+NOW = datetime(2026, 1, 2, tzinfo=UTC)
+
+
+class Kitchen:
+    """A step with a counter, so that a test sees whether it ran."""
+
+    def __init__(self, root: Path) -> None:
+        """Make the source folder that the step's key covers."""
+        self.root = root
+        self.code = root / "code"
+        self.code.mkdir()
+        (self.code / "recipe.py").write_text("salt = 1\n")
+        self.runs = 0
+
+    def cook(self, out: Path) -> None:
+        """Write the one product."""
+        self.runs += 1
+        (out / "soup").write_text("soup")
+
+    def step(self, build: Callable[[Path], None] | None = None) -> Step:
+        """Return the declared step."""
+        return Step(
+            name="soup",
+            inputs={"leek": sha256_bytes(b"leek")},
+            after=(),
+            products=("soup",),
+            code={"code": self.code},
+            parameters={"salt": 1},
+            build=build or self.cook,
+        )
+
+    def run(self, step: Step, earlier: dict[str, StepResult] | None = None) -> StepResult:
+        """Run a step in this kitchen."""
+        return run_step(
+            step, earlier=earlier or {}, build_root=self.root / "build", clock=lambda: NOW
+        )
+
+
+@pytest.fixture
+def kitchen(tmp_path: Path) -> Kitchen:
+    """Return a kitchen in a folder of its own."""
+    return Kitchen(tmp_path)
+
+
+def test_an_equal_run_is_kept(kitchen: Kitchen) -> None:
+    """The second run reads the first one's products and says that it did not rebuild."""
+    first, second = kitchen.run(kitchen.step()), kitchen.run(kitchen.step())
+    assert (first.rebuilt, second.rebuilt, kitchen.runs) == (True, False, 1)
+    assert first == second
+    assert first.products == {"soup/soup": sha256_bytes(b"soup")}
+    assert first.materials == {"inputs/leek": sha256_bytes(b"leek")}
+
+
+def test_a_changed_input_runs_again(kitchen: Kitchen) -> None:
+    """Another digest of an input is another run."""
+    kitchen.run(kitchen.step())
+    kitchen.run(replace(kitchen.step(), inputs={"leek": sha256_bytes(b"onion")}))
+    assert kitchen.runs == 2
+
+
+def test_a_changed_parameter_runs_again(kitchen: Kitchen) -> None:
+    """Another parameter is another run."""
+    kitchen.run(kitchen.step())
+    kitchen.run(replace(kitchen.step(), parameters={"salt": 2}))
+    assert kitchen.runs == 2
+
+
+def test_changed_code_runs_again(kitchen: Kitchen) -> None:
+    """Another line in a source file is another run."""
+    kitchen.run(kitchen.step())
+    (kitchen.code / "recipe.py").write_text("salt = 2\n")
+    kitchen.run(kitchen.step())
+    assert kitchen.runs == 2
+
+
+def test_compiled_python_does_not_count_as_code(kitchen: Kitchen) -> None:
+    """Importing the source must not make it look changed."""
+    kitchen.run(kitchen.step())
+    (kitchen.code / "__pycache__").mkdir()
+    (kitchen.code / "__pycache__" / "recipe.pyc").write_bytes(b"\0")
+    kitchen.run(kitchen.step())
+    assert kitchen.runs == 1
+
+
+def test_a_damaged_product_is_made_again(kitchen: Kitchen) -> None:
+    """The cache trusts bytes, never a record of them."""
+    first = kitchen.run(kitchen.step())
+    first.path("soup").write_text("soup, with a hair in it")
+    again = kitchen.run(kitchen.step())
+    assert (kitchen.runs, again.path("soup").read_text()) == (2, "soup")
+
+
+def test_a_damaged_record_is_made_again(kitchen: Kitchen) -> None:
+    """A record cut short by a crash is no record."""
+    first = kitchen.run(kitchen.step())
+    (first.folder / "step.json").write_text('{"key": "')
+    kitchen.run(kitchen.step())
+    assert kitchen.runs == 2
+
+
+def test_a_failed_run_keeps_the_last_good_products(kitchen: Kitchen) -> None:
+    """An exception half way leaves what stood before, and nothing beside it."""
+
+    def burn(out: Path) -> None:
+        (out / "soup").write_text("so")
+        raise OSError(28, "No space left on device")
+
+    good = kitchen.run(kitchen.step())
+    with pytest.raises(OSError, match="No space"):
+        kitchen.run(replace(kitchen.step(burn), parameters={"salt": 2}))
+    assert good.path("soup").read_text() == "soup"
+    assert [path.name for path in (kitchen.root / "build").iterdir()] == ["soup"]
+
+
+def test_an_undeclared_product_is_refused(kitchen: Kitchen) -> None:
+    """Nothing leaves a step that its declaration does not name."""
+
+    def spill(out: Path) -> None:
+        kitchen.cook(out)
+        (out / "crumbs").write_text("")
+
+    with pytest.raises(BuildError, match="crumbs"):
+        kitchen.run(kitchen.step(spill))
+
+
+def test_a_step_takes_the_products_of_earlier_ones(kitchen: Kitchen) -> None:
+    """Products of the steps named in `after` become materials under their own names."""
+    soup = kitchen.run(kitchen.step())
+    meal = replace(kitchen.step(), name="meal", after=("soup",))
+    result = kitchen.run(meal, {"soup": soup})
+    assert result.materials["soup/soup"] == sha256_bytes(b"soup")
+    with pytest.raises(BuildError, match="soup"):
+        kitchen.run(meal)
