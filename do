@@ -72,7 +72,8 @@ install() {
         PIP_USER=0 pip install --disable-pip-version-check --no-input --require-hashes \
             --only-binary=:all: --progress-bar off --requirement "$root/requirements/dev.txt" \
             2>"$venv/pip.log" && : >"$venv/installed"
-    } | sed -n 's/^\(Collecting\|Processing\|Installing\) \([^ ]*\).*/  \1 \2/p' >&2
+    } | sed -n -e 's/^Collecting \([^ ]*\).*/  \1/p' -e 's/^Processing \([^ ]*\/\)*\([^ /]*\).*/  \2/p' \
+        -e 's/^Installing.*/  installing/p' >&2
     [ -f "$venv/installed" ] || { cat "$venv/pip.log" >&2; die "pip failed; its reason is above"; }
 
     # The SDK and the checkout are importable as they are: a change needs no reinstallation.

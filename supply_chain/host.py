@@ -43,8 +43,12 @@ FILES = {
 _NONINTERACTIVE = {"DEBIAN_FRONTEND": "noninteractive"}
 
 
-def missing_packages(tools: Iterable[str]) -> list[str]:
+def missing_packages(tools: Iterable[str], *, search_path: str = process.SEARCH_PATH) -> list[str]:
     """The Debian packages of those programs and files that are not there, sorted.
+
+    Args:
+        tools: Names of programs, or absolute paths of files that a package brings.
+        search_path: Where programs are looked for.
 
     Raises:
         MissingToolError: A program is missing and nobody knows its package.
@@ -54,7 +58,7 @@ def missing_packages(tools: Iterable[str]) -> list[str]:
         if tool.startswith("/"):
             there, package = Path(tool).exists(), FILES.get(Path(tool).name)
         else:
-            there = shutil.which(tool, path=process.SEARCH_PATH) is not None
+            there = shutil.which(tool, path=search_path) is not None
             package = PACKAGES.get(tool)
         if there:
             continue

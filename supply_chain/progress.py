@@ -46,9 +46,10 @@ class SilentProgress:
 class ConsoleProgress:
     """Progress on a console: live seconds on a terminal, plain lines elsewhere."""
 
-    def __init__(self, console: Console | None = None) -> None:
-        """Write to this console, or to standard error."""
-        self._console = console or Console(stderr=True, highlight=False, soft_wrap=True)
+    def __init__(self, console: Console | None = None, *, quiet_s: float = QUIET_S) -> None:
+        """Write to this console, or to standard error, about steps longer than `quiet_s`."""
+        self._console = console or Console(stderr=True, soft_wrap=True)
+        self._quiet_s = quiet_s
         self._depth = 0
 
     @contextlib.contextmanager
@@ -71,7 +72,7 @@ class ConsoleProgress:
             watcher.join()
             self._depth -= 1
             elapsed = time.monotonic() - started
-            if elapsed >= QUIET_S:
+            if elapsed >= self._quiet_s:
                 self._print(f"{indent}{title}: {outcome} in {elapsed:.0f} s")
 
     def note(self, text: str) -> None:
@@ -79,10 +80,10 @@ class ConsoleProgress:
         self._print("  " * self._depth + text)
 
     def _print(self, text: str) -> None:
-        self._console.print(text, markup=False)
+        self._console.print(text, markup=False, highlight=False)
 
     def _watch(self, title: str, started: float, done: threading.Event) -> None:
-        if done.wait(QUIET_S):
+        if done.wait(self._quiet_s):
             return
         if not self._console.is_terminal:
             self._print(f"{title} …")

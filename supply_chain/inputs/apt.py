@@ -45,6 +45,7 @@ class Apt:
     archives: Archives
     architecture: str
     suites: tuple[str, ...]
+    """All suites in use; a file that several of them share is recorded under the first."""
 
     def update(self) -> None:
         """The lists of all suites are those of today, and signed.
@@ -85,7 +86,6 @@ class Apt:
             for stanza in packages_list.read_text("utf-8").split("\n\n"):
                 path = re.search(r"^Filename: (\S+)$", stanza, re.MULTILINE)
                 key = f"{archive}:{path[1]}" if path else ""
-                # The same file may be in several suites of one archive: the first one stays.
                 if key in sets and key not in found:
                     found[key] = _record(stanza, suite, archive, sets[key])
         if absent := sorted(sets.keys() - found.keys()):
@@ -115,9 +115,9 @@ class Apt:
             "$(RELEASE) $(FILENAME)",
             "Created-By: Packages",
         )
-        for line in sorted(listed.splitlines()):
-            suite, _, name = line.partition(" ")
-            yield suite, Path(name)
+        lists = dict(line.split(" ", 1) for line in listed.splitlines())
+        for suite in self.suites:
+            yield suite, Path(lists[suite])
 
     def _below_base(self, uri: str) -> str:
         # The security archive's base may begin with the other's: the longer one is tried first.

@@ -29,7 +29,7 @@ SNAPSHOT_VARIABLE = "BLINDLLAMA_SNAPSHOT_MIRROR"
 
 PARALLEL = 4
 """Downloads at a time: what a public mirror takes kindly."""
-_BASE = re.compile(r"(?P<archive>debian(?:-security)?)(?:/\d{8}T\d{6}Z)?/?$")
+_BASE = re.compile(r"(?P<archive>debian(?:-security)?)(?:/\d{8}T\d{6}Z)?$")
 _STAMP = "%Y%m%dT%H%M%SZ"
 
 
@@ -57,7 +57,9 @@ class Archives:
         if mirror:
             security = environ.get(SECURITY_VARIABLE, "").rstrip("/") or f"{mirror}-security"
             return cls(bases={"debian": mirror, "debian-security": security}, snapshot=snapshot)
-        return cls(bases=_apt_bases(), snapshot=snapshot, proxies=_apt_proxies())
+        # apt's own way of naming another configuration; nothing else reaches it.
+        env = {"APT_CONFIG": environ["APT_CONFIG"]} if "APT_CONFIG" in environ else {}
+        return cls(bases=_apt_bases(env), snapshot=snapshot, proxies=_apt_proxies(env))
 
     def urls(self, package: DebianPackage, date: str | None) -> list[str]:
         """The addresses to try for a package, the machine's archive first.
@@ -128,16 +130,19 @@ def _fetch_one(package: DebianPackage, store: Store, date: str | None, archives:
     )
 
 
-def _apt_bases() -> dict[ArchiveName, str]:
-    listed = process.run(["apt-get", "indextargets", "--format", "$(REPO_URI)"]).stdout
+def _apt_bases(env: Mapping[str, str]) -> dict[ArchiveName, str]:
+    # "What would an update ask for?" understands both formats of sources and needs no lists,
+    # unlike indextargets, which is silent about what was never updated.
+    argv = ["apt-get", "--option", "Debug::NoLocking=true", "update", "--print-uris"]
+    said = process.run(argv, env=env).stdout.decode()
     bases: dict[ArchiveName, str] = {}
-    for uri in listed.decode().split():
+    for uri in re.findall(r"^'(https?://[^']+)/dists/[^']+/InRelease' ", said, re.MULTILINE):
         match = _BASE.search(uri)
-        if match is not None and uri.startswith(("http://", "https://")):
+        if match is not None:
             name: ArchiveName = (
                 "debian-security" if match["archive"] == "debian-security" else "debian"
             )
-            bases.setdefault(name, uri.rstrip("/"))
+            bases.setdefault(name, uri)
     if "debian" not in bases:
         raise FetchError(
             "apt's configuration names no Debian archive over HTTP: "
@@ -147,12 +152,12 @@ def _apt_bases() -> dict[ArchiveName, str]:
     return bases
 
 
-def _apt_proxies() -> dict[str, str]:
+def _apt_proxies(env: Mapping[str, str]) -> dict[str, str]:
     proxies = {}
     for scheme in ("http", "https"):
         # apt-config prints one shell assignment, or nothing when there is no such setting.
-        said = process.run(["apt-config", "shell", "proxy", f"Acquire::{scheme}::Proxy"]).stdout
-        value = said.decode().strip().removeprefix("proxy=").strip("'")
+        argv = ["apt-config", "shell", "proxy", f"Acquire::{scheme}::Proxy"]
+        value = process.run(argv, env=env).stdout.decode().strip().removeprefix("proxy=").strip("'")
         if value and value != "DIRECT":
             proxies[scheme] = value
     return proxies

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import requests
 import stamina
+import urllib3
 
 from supply_chain.errors import FetchError
 
@@ -57,7 +58,11 @@ def download(
     retryable = (requests.ConnectionError, requests.Timeout, _TryAgainError)
     try:
         for attempt in stamina.retry_context(
-            on=retryable, attempts=ATTEMPTS, timeout=None, wait_initial=wait_initial_s
+            on=retryable,
+            attempts=ATTEMPTS,
+            timeout=None,
+            wait_initial=wait_initial_s,
+            wait_jitter=wait_initial_s,
         ):
             with attempt:
                 _continue(url, part, size, dict(proxies or {}))
@@ -100,13 +105,12 @@ def _append(answer: requests.Response, part: Path, offset: int, size: int, url: 
         file.truncate(offset)
         file.seek(offset)
         try:
-            for chunk in answer.iter_content(CHUNK_BYTES):
+            # read1 hands out what has come: a larger read would lose it when the connection
+            # breaks, and the next attempt would ask for it again.
+            while offset <= size and (chunk := answer.raw.read1(CHUNK_BYTES)):
                 offset += len(chunk)
-                if offset > size:
-                    break
                 file.write(chunk)
-        except requests.exceptions.ChunkedEncodingError as exc:
-            # What requests calls a connection that ends in the middle of a body.
+        except urllib3.exceptions.HTTPError as exc:
             raise _TryAgainError(f"the connection ended after {offset} of {size} bytes") from exc
     if offset > size:
         part.unlink()

@@ -108,11 +108,20 @@ def unpack_tree(packages: Iterable[DebianPackage], store: Store, dest: Path) -> 
         for name in _USR_MERGED:
             (root / "usr" / name).mkdir(parents=True)
             (root / name).symlink_to(f"usr/{name}")
-        # Order matters where packages divert or share a path; tar inside dpkg-deb keeps links
-        # to directories. Decompressing is most of the work, and one after the other is safe.
+        for path in (root / "usr", *(root / "usr" / name for name in _USR_MERGED)):
+            path.chmod(0o755)  # whatever the umask of this process is
         for package in packages:
-            process.run(["dpkg-deb", "--extract", str(store.path(package.sha256)), str(root)])
+            _extract(store.path(package.sha256), root)
     return Tree(dest)
+
+
+def _extract(deb: Path, root: Path) -> None:
+    # dpkg-deb could extract by itself, but would put a directory in the place of a link when a
+    # package still says /lib/… and not /usr/lib/….
+    archive = process.run(["dpkg-deb", "--fsys-tarfile", str(deb)]).stdout
+    # Permissions: not cut by the umask. Numbers: names would be looked up on this host.
+    how = ["--keep-directory-symlink", "--preserve-permissions", "--numeric-owner"]
+    process.run(["tar", "--extract", *how, f"--directory={root}", "--file=-"], stdin=archive)
 
 
 def cached_tree(packages: Iterable[DebianPackage], store: Store, trees: Path) -> Tree:

@@ -62,10 +62,9 @@ def resolve_lock(
         LockError: A wish cannot be fulfilled; apt's reason is in the text.
         FetchError: A wheel cannot be had.
     """
-    suites = sorted({suite for wish in wishes.sets.values() for suite in wish.suites})
-    apt = Apt(
-        folder=folder, archives=archives, architecture=wishes.architecture, suites=tuple(suites)
-    )
+    # In the order in which the wishes name them, so that stable ones come before moving ones.
+    suites = tuple(dict.fromkeys(suite for wish in wishes.sets.values() for suite in wish.suites))
+    apt = Apt(folder=folder, archives=archives, architecture=wishes.architecture, suites=suites)
     with progress.step(f"reading the package lists of {', '.join(suites)}"):
         apt.update()
     sets: dict[str, tuple[str, ...]] = {}

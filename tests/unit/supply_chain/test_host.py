@@ -1,0 +1,37 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from supply_chain.errors import MissingToolError
+from supply_chain.host import FILES, PACKAGES, missing_packages, require
+from supply_chain.progress import SilentProgress
+
+
+def test_what_is_there_needs_no_package(tmp_path: Path) -> None:
+    (tmp_path / "tss2_esys.h").touch()
+    assert missing_packages(["sh", "cat", str(tmp_path / "tss2_esys.h")]) == []
+    require(["sh", "cat"], SilentProgress())
+
+
+def test_packages_are_named_once_and_sorted(tmp_path: Path) -> None:
+    tools = ["swtpm", "tpm2_startup", "tpm2_createprimary", "qemu-img"]
+    assert missing_packages(tools, search_path=str(tmp_path)) == [
+        "qemu-utils",
+        "swtpm",
+        "tpm2-tools",
+    ]
+    assert missing_packages([str(tmp_path / "tss2_esys.h")]) == ["libtss2-dev"]
+
+
+def test_a_program_that_no_package_is_known_for_is_an_error() -> None:
+    with pytest.raises(MissingToolError) as caught:
+        missing_packages(["no-such-program-of-blindllama"])
+    assert caught.value.code == "build.missing_tool"
+
+
+def test_every_name_is_that_of_a_debian_package() -> None:
+    names = [*PACKAGES.values(), *FILES.values()]
+    assert all(name.replace("-", "").replace("2", "").isalnum() for name in names)
+    assert all(name == name.lower() for name in names)
