@@ -23,7 +23,7 @@ from supply_chain.local_sigstore import running
 from supply_chain.local_sigstore.exchange import RefusedError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, MutableMapping
     from pathlib import Path
     from typing import ClassVar
 
@@ -128,7 +128,7 @@ def _ambient_token() -> IdentityToken:
 
 
 @contextlib.contextmanager
-def _direct(environ: os._Environ[str] | dict[str, str]) -> Iterator[None]:
+def _direct(environ: MutableMapping[str, str]) -> Iterator[None]:
     """Keep a proxy of the environment out of requests to loopback."""
     names = ("no_proxy", "NO_PROXY")
     before: Mapping[str, str | None] = {name: environ.get(name) for name in names}

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 
-HASH_SIZE = 32
 EMPTY_ROOT = hashlib.sha256(b"").digest()
 """The root of a tree without leaves."""
 
@@ -36,10 +35,6 @@ class MerkleTree:
     def __len__(self) -> int:
         """The number of leaves."""
         return len(self._levels[0])
-
-    def leaf(self, index: int) -> bytes:
-        """The hash of one leaf."""
-        return self._levels[0][index]
 
     def append(self, hashed_leaf: bytes) -> int:
         """Add a leaf and return its index."""

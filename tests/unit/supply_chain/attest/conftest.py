@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +10,15 @@ import pytest
 
 from supply_chain.attest.functionary import Functionary
 from supply_chain.attest.signing import Signer, signer
+from supply_chain.local_sigstore import running
+
+CI_VARIABLES = (
+    "BUILDKITE",
+    "CIRCLECI",
+    "GITHUB_ACTIONS",
+    "GITLAB_CI",
+    "GOOGLE_SERVICE_ACCOUNT_NAME",
+)
 
 
 @pytest.fixture(scope="session")
@@ -26,3 +36,27 @@ def signing(attest_state: Path) -> Iterator[Signer]:
 def functionary(signing: Signer) -> Functionary:
     assert signing.authority.identity is not None
     return Functionary(identity=signing.authority.identity, issuer=signing.authority.issuer)
+
+
+@pytest.fixture
+def outside_ci(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An environment that offers no identity token."""
+    for name in CI_VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def ci_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, outside_ci: None) -> Iterator[Path]:
+    """A CI job whose agent hands out tokens of another instance, and that instance's config."""
+    folder = tmp_path / "elsewhere"
+    with running(folder) as instance:
+        agent = tmp_path / "bin" / "buildkite-agent"
+        agent.parent.mkdir()
+        token = instance.identity_token("https://ci.example/job")
+        agent.write_text(f"#!/bin/sh\nprintf %s '{token}'\n")
+        agent.chmod(0o755)
+        monkeypatch.setenv("BUILDKITE", "true")
+        monkeypatch.setenv("PATH", f"{agent.parent}:{os.environ['PATH']}")
+        config = folder / "config.json"
+        config.write_text(instance.trust_config_json)
+        yield config

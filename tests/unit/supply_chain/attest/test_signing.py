@@ -12,30 +12,16 @@ from supply_chain.attest.signing import Signer, bundle_document, signer, stateme
 from supply_chain.attest.statement import Statement, resources
 from supply_chain.attest.trust import LOCAL_IDENTITY, PublicSigstore, SigningError, authority
 from supply_chain.digest import sha256_bytes
-from supply_chain.local_sigstore import running
 from tests.simulators.sigstore_client import by, verifier_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    pass
 
 STATEMENT = Statement(
     subject=resources({"disk": sha256_bytes(b"disk")}),
     predicate_type="https://blindllama.dev/test/v1",
     predicate={"count": 1},
 )
-CI_VARIABLES = (
-    "GITHUB_ACTIONS",
-    "GITLAB_CI",
-    "CIRCLECI",
-    "BUILDKITE",
-    "GOOGLE_SERVICE_ACCOUNT_NAME",
-)
-
-
-@pytest.fixture
-def outside_ci(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in CI_VARIABLES:
-        monkeypatch.delenv(name, raising=False)
 
 
 def test_a_statement_is_signed_byte_for_byte(signing: Signer) -> None:
@@ -118,32 +104,15 @@ def test_a_public_instance_needs_an_identity_of_the_environment(tmp_path: Path) 
     assert not list(tmp_path.iterdir())
 
 
-@pytest.fixture
-def buildkite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, outside_ci: None) -> Iterator[Path]:
-    """A CI job whose agent hands out tokens of another instance, and that instance's config."""
-    folder = tmp_path / "elsewhere"
-    with running(folder) as instance:
-        agent = tmp_path / "bin" / "buildkite-agent"
-        agent.parent.mkdir()
-        token = instance.identity_token("https://ci.example/job")
-        agent.write_text(f"#!/bin/sh\nprintf %s '{token}'\n")
-        agent.chmod(0o755)
-        monkeypatch.setenv("BUILDKITE", "true")
-        monkeypatch.setenv("PATH", f"{agent.parent}:{os.environ['PATH']}")
-        config = folder / "config.json"
-        config.write_text(instance.trust_config_json)
-        yield config
-
-
 def test_a_ci_job_signs_with_the_instance_of_a_trust_configuration(
-    tmp_path: Path, buildkite: Path
+    tmp_path: Path, ci_job: Path
 ) -> None:
-    public = PublicSigstore(trust_config=buildkite)
+    public = PublicSigstore(trust_config=ci_job)
     with signer(tmp_path / "state", public=public) as found:
         bundle = Bundle.from_json(found.sign_bytes(b"data"))
         root = found.authority.trusted_root_json
         assert found.authority.identity is None
-    config = json.loads(buildkite.read_text())
+    config = json.loads(ci_job.read_text())
     assert json.loads(root)["tlogs"] == config["trustedRoot"]["tlogs"]
     verifier_of(root).verify_artifact(b"data", bundle, by("https://ci.example/job"))
     assert not (tmp_path / "state").exists()
@@ -151,9 +120,9 @@ def test_a_ci_job_signs_with_the_instance_of_a_trust_configuration(
 
 @pytest.mark.parametrize("content", [None, "{}", "not JSON"])
 def test_a_trust_configuration_that_is_none_is_refused(
-    tmp_path: Path, buildkite: Path, content: str | None
+    tmp_path: Path, ci_job: Path, content: str | None
 ) -> None:
-    config = buildkite.with_name("other.json")
+    config = ci_job.with_name("other.json")
     if content is not None:
         config.write_text(content)
     with (

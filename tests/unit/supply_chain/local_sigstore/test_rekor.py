@@ -176,7 +176,7 @@ VERIFIERS = ("spec", "proposedContent", "verifiers")
     [
         ({}, "entry kind: expected dsse or hashedrekord"),
         (changed(dsse(), "0.0.2", "apiVersion"), "entry kind"),
-        (changed(dsse(), "intoto", "kind"), "entry kind"),
+        (changed(dsse(), "rekord", "kind"), "entry kind"),
         (changed(dsse(), [], *VERIFIERS), "verifiers: expected exactly one"),
         (changed(dsse(), [OTHER, OTHER], *VERIFIERS), "verifiers: expected exactly one"),
         (changed(dsse(), [OTHER], *VERIFIERS), "the signature does not verify"),
