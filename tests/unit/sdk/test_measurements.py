@@ -3,7 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from pydantic import ValidationError
+from pydantic import JsonValue, ValidationError
 
 from blindllama._strict_json import parse_model
 from blindllama.errors import Code, FormatError, UsageError
@@ -20,7 +20,7 @@ A = "aa" * 32
 B = "bb" * 32
 
 
-def wire(**changes: Any) -> dict[str, Any]:
+def wire(**changes: object) -> dict[str, Any]:
     document: dict[str, Any] = {
         "version": 1,
         "sequence": 3,
@@ -39,8 +39,9 @@ def wire(**changes: Any) -> dict[str, Any]:
     return document | changes
 
 
-def platform(**changes: Any) -> dict[str, Any]:
-    return wire()["platforms"]["qemu-swtpm"] | changes
+def platform(**changes: object) -> dict[str, Any]:
+    honest: dict[str, Any] = wire()["platforms"]["qemu-swtpm"]
+    return honest | changes
 
 
 def test_the_wire_form_becomes_values_in_the_order_of_the_registers() -> None:
@@ -53,7 +54,7 @@ def test_the_wire_form_becomes_values_in_the_order_of_the_registers() -> None:
 
 
 def test_machine_and_events_are_optional() -> None:
-    bare = {"bank": "sha256", "pcrs": {"4": A}}
+    bare: JsonValue = {"bank": "sha256", "pcrs": {"4": A}}
     expected = expected_pcrs(
         PlatformName.AZURE_TRUSTED_LAUNCH, parse_model(bare, PlatformMeasurements, step=2)
     )
@@ -97,7 +98,7 @@ def test_the_wire_form_is_strict(spoiled: dict[str, Any]) -> None:
 def test_the_wire_form_does_not_change_once_made() -> None:
     predicate = parse_model(wire(), MeasurementsPredicate, step=2)
     with pytest.raises(ValidationError):
-        predicate.sequence = 4
+        predicate.sequence = 4  # type: ignore[misc] # the type says so too
 
 
 @pytest.mark.parametrize("values", [{}, {4: bytes(31)}, {24: bytes(32)}, {-1: bytes(32)}])

@@ -49,9 +49,14 @@ def test_a_report_passes_only_when_all_ten_did() -> None:
 
 def test_a_failure_is_recorded_and_goes_on() -> None:
     report = Report()
-    with pytest.raises(QuoteError) as caught, report.check(8) as detail:
-        detail["seen"] = "something"
-        raise QuoteError("magic", code=Code.QUOTE_MAGIC, step=8, expected="a", got="b")
+
+    def quote() -> None:
+        with report.check(8) as detail:
+            detail["seen"] = "something"
+            raise QuoteError("magic", code=Code.QUOTE_MAGIC, step=8, expected="a", got="b")
+
+    with pytest.raises(QuoteError) as caught:
+        quote()
     assert caught.value.report is report
     assert report.failure is not None
     assert dict(report.failure.detail) == {
