@@ -193,7 +193,7 @@ class LabelsOnly(_Object):
 class DeploymentSpec(_Object):
     """One pod: a guest is one replica, and replicas are guests."""
 
-    replicas: Literal[1]
+    replicas: Annotated[int, Field(ge=1, le=1)]
     selector: Selector
     template: PodTemplate
 

@@ -15,7 +15,7 @@ import base64
 import json
 from typing import TYPE_CHECKING, Any
 
-from app_disk.image import CREATED
+from app_disk.image import CREATED, ImageError
 from app_disk.layer import write_layer
 from supply_chain.digest import sha256_bytes
 
@@ -30,8 +30,14 @@ _LINK_CHARACTERS = 26
 
 
 def write_store(images: Sequence[Image], root: Path) -> None:
-    """The store of these images in the new directory `root`."""
+    """The store of these images in the new directory `root`.
+
+    Raises:
+        ImageError: Two of them are the same image under two names.
+    """
     ordered = sorted(images, key=lambda image: image.name)
+    if len({image.image_id for image in ordered}) != len(ordered):
+        raise ImageError(f"expected different images, got {[image.name for image in ordered]}")
     layers = {image.layer.digest: image.layer for image in ordered}
     for name in ("overlay/l", "overlay-images", "overlay-layers"):
         (root / name).mkdir(parents=True)

@@ -28,7 +28,7 @@ BACKEND = "libggml-cpu-x64.so"
 MODEL = "model.gguf"
 MANIFEST = "manifest.json"
 
-_IN = PurePosixPath("/in")
+_WEIGHTS = PurePosixPath("/in/weights.gguf")
 _OUT = PurePosixPath("/out")
 
 
@@ -155,23 +155,21 @@ def _tensors(facts: ModelFacts) -> dict[str, Any]:
 
 
 def _quantize(spec: EngineSpec, *, weights: Path, llama: Tree, model: Path, threads: int) -> None:
-    with tempfile.TemporaryDirectory(prefix="engine-") as name:
-        stage = Path(name)
-        variants, source, made = stage / "variants", stage / "in", stage / "out"
-        for directory in (variants, source, made):
+    with tempfile.TemporaryDirectory(prefix=".quantise-", dir=model.parent.parent) as name:
+        variants, made = Path(name) / "variants", Path(name) / "out"
+        for directory in (variants, made):
             directory.mkdir()
         # ggml loads the best variant of its own directory even when GGML_BACKEND_PATH names
         # another one, so the directory itself is replaced by one that holds a single variant.
         inside = llama.root / BACKEND_DIRECTORY.relative_to("/") / BACKEND
         shutil.copyfile(inside, variants / BACKEND)
-        # A fixed name: the input's name must not reach the output.
-        shutil.copyfile(weights, source / "weights.gguf")
         llama.run(
-            quantize_argv(_IN / "weights.gguf", _OUT / MODEL, spec.quantisation, threads=threads),
+            quantize_argv(_WEIGHTS, _OUT / MODEL, spec.quantisation, threads=threads),
             binds=[
-                Bind(host=source, inside=str(_IN), read_only=True),
+                # A fixed name: where the weights lie must not reach the output.
+                Bind(host=weights, inside=str(_WEIGHTS), read_only=True),
                 Bind(host=made, inside=str(_OUT), read_only=False),
                 Bind(host=variants, inside=str(BACKEND_DIRECTORY), read_only=True),
             ],
         )
-        shutil.copyfile(made / MODEL, model)
+        (made / MODEL).replace(model)

@@ -1,0 +1,66 @@
+"""Tasks about the application's disk alone: `app-disk.check` and `app-disk.build`."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from invoke.collection import Collection
+from invoke.context import Context
+from invoke.exceptions import Exit
+from invoke.tasks import task
+
+from app_disk.build import read_app
+from app_disk.locked import LLAMA_SET, PAUSE_SET, TOOLS_SET, build_locked_app_disk
+from app_disk.network import check_network, network_rules
+from supply_chain.errors import BuildError
+from supply_chain.inputs import fetch
+from supply_chain.inputs.lock import LOCK_NAME, read_lock
+from supply_chain.inputs.store import Store
+from supply_chain.progress import ConsoleProgress
+from supply_chain.workspace import Workspace, fresh_dir
+
+_ROOT = Path(__file__).resolve().parent.parent
+_APP = _ROOT / "app_disk" / "apps" / "llm"
+
+
+@task(help={"app": "the directory of the manifests (default: app_disk/apps/llm)"})
+def check(_context: Context, app: str = str(_APP)) -> None:
+    """Check an application's manifests and show what a guest makes of them."""
+    try:
+        found = read_app(Path(app))
+        check_network(found)
+    except BuildError as exc:
+        raise Exit(str(exc), code=1) from exc
+    print(
+        f"{found.name} at {found.address}:{found.port}, ready when {found.readiness.path} says so"
+    )
+    print(f"images: {', '.join(found.images)}")
+    print(network_rules(found), end="")
+
+
+@task(help={"app": "the directory of the manifests (default: app_disk/apps/llm)"})
+def build(_context: Context, app: str = str(_APP)) -> None:
+    """Build the disk into build/app-disk from the engine in build/engine, unsigned."""
+    workspace = Workspace.at(_ROOT, os.environ)
+    store = Store(workspace.store)
+    progress = ConsoleProgress()
+    try:
+        lock = read_lock(_ROOT / LOCK_NAME)
+        fetch(lock, (LLAMA_SET, TOOLS_SET, PAUSE_SET), store, progress, environ=os.environ)
+        with fresh_dir(workspace.build / "app-disk") as out:
+            disk = build_locked_app_disk(
+                Path(app),
+                engine=workspace.build / "engine",
+                lock=lock,
+                store=store,
+                trees=workspace.trees,
+                out=out,
+                progress=progress,
+            )
+    except BuildError as exc:
+        raise Exit(str(exc), code=1) from exc
+    print(f"{workspace.build / 'app-disk'}: {disk.descriptor.decode()}")
+
+
+ns = Collection("app-disk", check, build)

@@ -1,0 +1,56 @@
+"""Tasks about the engine alone: `engine.build` and `engine.show`."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+from invoke.collection import Collection
+from invoke.context import Context
+from invoke.exceptions import Exit
+from invoke.tasks import task
+
+from engine.gguf import MANIFEST
+from engine.locked import build_locked_engine, engine_inputs
+from engine.spec import read_spec
+from supply_chain.errors import BuildError
+from supply_chain.inputs import fetch
+from supply_chain.inputs.lock import LOCK_NAME, read_lock
+from supply_chain.inputs.store import Store
+from supply_chain.progress import ConsoleProgress
+from supply_chain.workspace import Workspace, fresh_dir
+
+_ROOT = Path(__file__).resolve().parent.parent
+_SPEC = _ROOT / "engine" / "engine.toml"
+
+
+@task(help={"spec": "the engine's description (default: engine/engine.toml)"})
+def build(_context: Context, spec: str = str(_SPEC)) -> None:
+    """Build the engine into build/engine, outside of the signed chain."""
+    workspace = Workspace.at(_ROOT, os.environ)
+    store = Store(workspace.store)
+    progress = ConsoleProgress()
+    try:
+        wanted = read_spec(Path(spec))
+        lock = read_lock(_ROOT / LOCK_NAME)
+        fetch(lock, engine_inputs(wanted), store, progress, environ=os.environ)
+        with fresh_dir(workspace.build / "engine") as out:
+            engine = build_locked_engine(
+                wanted, lock=lock, store=store, trees=workspace.trees, out=out, progress=progress
+            )
+    except BuildError as exc:
+        raise Exit(str(exc), code=1) from exc
+    print(f"{workspace.build / 'engine'}: {wanted.name}, {wanted.quantisation}, {engine.digest}")
+
+
+@task
+def show(_context: Context) -> None:
+    """Show the manifest of the engine in build/engine."""
+    path = Workspace.at(_ROOT, os.environ).build / "engine" / MANIFEST
+    if not path.is_file():
+        raise Exit("no engine was built; build it: invoke engine.build", code=1)
+    print(json.dumps(json.loads(path.read_bytes()), indent=2))
+
+
+ns = Collection("engine", build, show)

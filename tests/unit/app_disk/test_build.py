@@ -1,0 +1,153 @@
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+
+from app_disk.build import AppDiskError, check_engine, read_app, read_descriptor, write_root
+from app_disk.descriptor import canonical_json
+from app_disk.image import PAUSE_NAME, PAUSE_TAG, SERVER_NAME
+from app_disk.locked import LLAMA_SET, TOOLS_SET, build_locked_app_disk, pause_package
+from os_image.guest.app_description import read_app_description
+from os_image.guest.app_disk import AppDescriptor
+from os_image.guest.gpt import read_partitions
+from supply_chain.digest import sha256_bytes, sha256_tree
+from supply_chain.errors import DigestMismatchError
+from supply_chain.inputs.lock import LOCK_NAME, read_lock
+from supply_chain.inputs.store import Store
+from supply_chain.progress import SilentProgress
+from supply_chain.workspace import Workspace
+from tests.unit.app_disk.conftest import ImageMaker
+
+MODEL = b"GGUF, for this test"
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Path:
+    """A directory that looks like an engine's; the disk does not look into the model."""
+    directory = tmp_path / "engine"
+    directory.mkdir()
+    (directory / "model.gguf").write_bytes(MODEL)
+    manifest = {"model": {"sha256": sha256_bytes(MODEL).hex}}
+    (directory / "manifest.json").write_bytes(canonical_json(manifest))
+    return directory
+
+
+def test_the_guest_reads_what_the_build_writes(
+    manifests: Path, engine: Path, make_image: ImageMaker, tmp_path: Path
+) -> None:
+    images = [make_image(SERVER_NAME), make_image(PAUSE_NAME, PAUSE_TAG)]
+    write_root(tmp_path / "root", read_app(manifests), images=images, engine=engine)
+
+    description = read_app_description(tmp_path / "root" / "app.json")
+
+    assert (description.address, description.port) == ("10.89.0.10", 8080)
+    assert description.health_path == "/health"
+    document = json.loads((tmp_path / "root" / "app.json").read_bytes())
+    assert document["pause_image"] == "localhost/pause:1"
+
+
+def test_the_files_do_not_depend_on_the_umask(
+    manifests: Path, engine: Path, make_image: ImageMaker, tmp_path: Path
+) -> None:
+    images = [make_image(SERVER_NAME), make_image(PAUSE_NAME, PAUSE_TAG)]
+    app = read_app(manifests)
+    write_root(tmp_path / "one", app, images=images, engine=engine)
+    before = os.umask(0o077)
+    try:
+        write_root(tmp_path / "two", app, images=images, engine=engine)
+    finally:
+        os.umask(before)
+
+    assert sha256_tree(tmp_path / "one") == sha256_tree(tmp_path / "two")
+
+
+def test_a_model_that_the_manifest_does_not_name_is_refused(engine: Path) -> None:
+    (engine / "model.gguf").write_bytes(b"another model")
+
+    with pytest.raises(DigestMismatchError) as caught:
+        check_engine(engine)
+
+    assert caught.value.code == "build.digest_mismatch"
+
+
+@pytest.mark.parametrize("manifest", [b"", b"[]", b"{}", b'{"model":{"sha256":"ab"}}', None])
+def test_an_engine_without_a_proper_manifest_is_refused(
+    engine: Path, manifest: bytes | None
+) -> None:
+    if manifest is None:
+        (engine / "manifest.json").unlink()
+    else:
+        (engine / "manifest.json").write_bytes(manifest)
+
+    with pytest.raises(AppDiskError) as caught:
+        check_engine(engine)
+
+    assert caught.value.code == "app_disk"
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", "null"])
+def test_a_description_without_a_descriptor_is_refused(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "app-disk.json"
+    path.write_text(text)
+
+    with pytest.raises(AppDiskError) as caught:
+        read_descriptor(path)
+
+    assert caught.value.code == "app_disk"
+
+
+@pytest.mark.root
+def test_two_builds_give_the_same_disk_and_the_guest_reads_its_identity(
+    checkout: Path, manifests: Path, engine: Path, tmp_path: Path
+) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("needs root, to run the locked tools in a root of their own")
+    workspace = Workspace.at(checkout, os.environ)
+    store = Store(workspace.store)
+    lock = read_lock(checkout / LOCK_NAME)
+    wanted = [*lock.inputs(LLAMA_SET, TOOLS_SET), pause_package(lock)]
+    if not all(store.has(item.sha256) for item in wanted):
+        pytest.skip("needs the sets llama and tools in the store: invoke inputs.fetch")
+    disks = []
+    for name, umask in (("here", 0o022), ("some/where/else", 0o077)):
+        out = tmp_path / name
+        out.mkdir(parents=True)
+        before = os.umask(umask)
+        try:
+            disks.append(
+                build_locked_app_disk(
+                    manifests,
+                    engine=engine,
+                    lock=lock,
+                    store=store,
+                    trees=workspace.trees,
+                    out=out,
+                    progress=SilentProgress(),
+                )
+            )
+        finally:
+            os.umask(before)
+
+    one, two = disks
+    assert one.image.read_bytes() == two.image.read_bytes()
+    assert one.description.read_bytes() == two.description.read_bytes()
+    assert read_descriptor(one.description) == one.descriptor
+    # The guest makes the descriptor from the partition table alone: both must say the same.
+    with one.image.open("rb") as stream:
+        data, tree = read_partitions(stream, sector_size=512)
+    seen = AppDescriptor(
+        root_hash=_text_bytes(data.guid) + _text_bytes(tree.guid),
+        data_blocks=data.size_bytes // 4096,
+    )
+    assert seen.encode() == one.descriptor
+    described = json.loads(one.description.read_bytes())
+    assert described["descriptor_sha256"] == hashlib.sha256(one.descriptor).hexdigest()
+
+
+def _text_bytes(guid: UUID) -> bytes:
+    return bytes.fromhex(str(guid).replace("-", ""))

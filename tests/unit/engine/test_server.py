@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+from pathlib import Path, PurePosixPath
+
+import pytest
+
+from app_disk.build import read_app
+from app_disk.image import server_image
+from app_disk.layer import write_layer
+from engine.locked import build_locked_engine
+from engine.native import NativeServerError, native_server
+from engine.server import server_argv
+from engine.spec import EngineSpec
+from supply_chain.inputs.lock import Lock
+from supply_chain.inputs.store import Store
+from supply_chain.inputs.tree import cached_tree
+from supply_chain.progress import SilentProgress
+from supply_chain.workspace import Workspace
+
+
+def test_the_manifest_of_the_default_application_starts_the_same_server(
+    spec: EngineSpec, checkout: Path
+) -> None:
+    app = read_app(checkout / "app_disk" / "apps" / "llm")
+    container = app.pod.containers[0]
+
+    everywhere = "0.0.0.0"  # noqa: S104 - inside the pod's own network
+    assert [*container.command, *container.args] == server_argv(
+        spec, model=PurePosixPath("/models/model.gguf"), host=everywhere, port=app.port
+    )
+
+
+def test_nothing_of_one_caller_is_kept_for_another(spec: EngineSpec) -> None:
+    argv = server_argv(spec, model=PurePosixPath("/m"), host="127.0.0.1", port=1)
+
+    assert {"--no-cache-prompt", "--no-slots", "--no-webui", "--offline"} <= set(argv)
+    assert argv[argv.index("--cache-ram") + 1] == "0"
+    assert argv[argv.index("--verbosity") + 1] == "2"
+
+
+@pytest.mark.root
+def test_the_native_server_answers_greedily(
+    spec: EngineSpec, lock: Lock, fetched: Workspace, tmp_path: Path
+) -> None:
+    store = Store(fetched.store)
+    out = tmp_path / "engine"
+    out.mkdir()
+    engine = build_locked_engine(
+        spec,
+        lock=lock,
+        store=store,
+        trees=fetched.trees,
+        out=out,
+        progress=SilentProgress(),
+    )
+    image = server_image(cached_tree(lock.debian("llama"), store, fetched.trees))
+    write_layer(image.layer, tmp_path / "root")
+
+    answers = []
+    for _ in range(2):
+        with native_server(spec, model=engine.model, root=tmp_path / "root") as server:
+            answers.append(server.complete("The capital of France is", max_tokens=8))
+
+    assert answers[0] == answers[1]
+    assert answers[0].startswith(" Paris")
+
+
+@pytest.mark.root
+def test_a_server_that_does_not_start_shows_its_last_words(
+    spec: EngineSpec, lock: Lock, fetched: Workspace, tmp_path: Path
+) -> None:
+    image = server_image(cached_tree(lock.debian("llama"), Store(fetched.store), fetched.trees))
+    write_layer(image.layer, tmp_path / "root")
+    model = tmp_path / "model.gguf"
+    model.write_bytes(b"no model")
+
+    with (
+        pytest.raises(NativeServerError, match="did not get ready") as caught,
+        native_server(spec, model=model, root=tmp_path / "root"),
+    ):
+        pass
+
+    assert caught.value.code == "engine.native"
