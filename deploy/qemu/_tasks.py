@@ -24,7 +24,9 @@ def _guest_directory() -> Path:
     return release.guest_directory(Workspace.at(_ROOT, os.environ))
 
 
-@task(help={"port": "the port of 127.0.0.1 (default: a free one)", "accelerator": "tcg or kvm"})
+@task(
+    help={"port": "the port of 127.0.0.1 (default: a free one)", "accelerator": "tcg, kvm or auto"}
+)
 def up(_context: Context, port: int = 0, accelerator: str = "tcg") -> None:
     """Boot the release in dist/release and wait until it answers."""
     workspace = Workspace.at(_ROOT, os.environ)
@@ -33,7 +35,7 @@ def up(_context: Context, port: int = 0, accelerator: str = "tcg") -> None:
             workspace,
             now=datetime.now(UTC),
             port=port or None,
-            accelerator=Accelerator(accelerator),
+            accelerator=None if accelerator == "auto" else Accelerator(accelerator),
             progress=ConsoleProgress(),
         )
     except (BuildError, ValueError) as exc:

@@ -7,12 +7,15 @@ line is a pure function of them.
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from blindllama import measurements
 from supply_chain.digest import sha256_file
+from supply_chain.errors import MissingToolError
+from supply_chain.process import SEARCH_PATH
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,6 +36,17 @@ FIRMWARE_VARIABLES = "usr/share/OVMF/OVMF_VARS_4M.fd"
 here, and that build demands SMM emulation."""
 
 GUEST_PORT = 443
+
+
+def require_host_tools() -> None:
+    """Return when every program that this room starts is installed.
+
+    Raises:
+        MissingToolError: One is not; the error names its package.
+    """
+    for tool, package in HOST_TOOLS.items():
+        if shutil.which(tool, path=SEARCH_PATH) is None:
+            raise MissingToolError(tool, package)
 
 
 class Accelerator(StrEnum):

@@ -37,7 +37,7 @@ def boot_release(
     *,
     now: datetime,
     port: int | None = None,
-    accelerator: Accelerator = Accelerator.TCG,
+    accelerator: Accelerator | None = Accelerator.TCG,
     progress: Progress | None = None,
 ) -> vm.Guest:
     """A guest of the release in `dist/release` that answers at its port.
@@ -46,7 +46,7 @@ def boot_release(
         workspace: The checkout whose release is booted, and whose software TPM is used.
         now: The time, for new certificates and for the record.
         port: The port of 127.0.0.1; a free one when None.
-        accelerator: What executes it; the release's PCR 0 was taken under TCG.
+        accelerator: What executes it; KVM where it works when None. PCR 0 was taken under TCG.
         progress: Where to tell what goes on.
 
     Raises:
@@ -55,9 +55,11 @@ def boot_release(
     """
     folder = workspace.release
     machine = read_machine(folder)
+    firmware = Firmware(code=folder / FIRMWARE_CODE, variables=folder / FIRMWARE_VARIABLES)
+    chosen = accelerator or vm.usable_accelerator(firmware)
     parts = vm.Parts(
-        machine=dataclasses.replace(machine, accelerator=accelerator),
-        firmware=Firmware(code=folder / FIRMWARE_CODE, variables=folder / FIRMWARE_VARIABLES),
+        machine=dataclasses.replace(machine, accelerator=chosen),
+        firmware=firmware,
         os_disk=folder / OS_DISK,
         app_disk=folder / APP_DISK,
         tpm=vtpm.provision(workspace.state, now=now),

@@ -28,6 +28,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from deploy.qemu.authority import Authority
+from deploy.qemu.machine import require_host_tools
 from supply_chain.errors import BootError
 from supply_chain.process import run, spawn
 from supply_chain.workspace import fresh_dir, replace_file
@@ -77,8 +78,9 @@ def provision(state: Path, *, now: datetime) -> ProvisionedTpm:
     Raises:
         BootError: The software TPM does not start or makes a key of another form.
         CommandError: A TPM command failed.
-        MissingToolError: swtpm or tpm2-tools is not installed.
+        MissingToolError: A program of the host is not installed.
     """
+    require_host_tools()
     home = state / "vtpm"
     authority = Authority.load_or_create(home / "authority", now=now)
     identity = home / "identity"

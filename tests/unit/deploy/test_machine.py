@@ -7,13 +7,16 @@ from pathlib import Path
 import pytest
 
 from deploy.qemu.machine import (
+    HOST_TOOLS,
     QEMU,
     Accelerator,
     Attachments,
     Firmware,
     MachineProfile,
     qemu_argv,
+    require_host_tools,
 )
+from supply_chain.errors import MissingToolError
 
 ATTACHED = Attachments(
     firmware_code=Path("/r/OVMF_CODE.fd"),
@@ -83,3 +86,12 @@ def test_the_wire_form_names_the_firmware_by_its_digest(tmp_path: Path) -> None:
         "firmware_sha256": sha256(b"firmware").hexdigest(),
         "qemu": "7.2.22",
     }
+
+
+def test_a_missing_program_is_named_with_its_package(
+    host_tools: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(HOST_TOOLS, "no-such-program", "no-such-package")
+    with pytest.raises(MissingToolError, match="no-such-package") as caught:
+        require_host_tools()
+    assert caught.value.code == "build.missing_tool"
