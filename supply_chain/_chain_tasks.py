@@ -20,13 +20,8 @@ from supply_chain.workspace import Workspace
 ROOT = Path(__file__).resolve().parent.parent
 
 
-@task(
-    positional=["release"],
-    help={"release": "the release folder", "policy": "whom to trust: a policy file"},
-)
-def verify(
-    _context: Context, release: str = "dist/release", policy: str = "dist/policy.toml"
-) -> None:
+@task(help={"release": "the release folder", "policy": "whom to trust: a policy file"})
+def verify(_context: Context, release: str, policy: str = "dist/policy.toml") -> None:
     """Check a release folder with nothing but the folder and a policy, offline."""
     try:
         trusted = Policy.from_file(Path(policy))
