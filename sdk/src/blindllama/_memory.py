@@ -15,7 +15,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from blindllama._strict_json import canonical_json, parse_json, parse_model
-from blindllama.errors import Code, FormatError, RollbackError, UsageError
+from blindllama.errors import FormatError, UsageError
 
 __all__ = ["ReleaseMemory"]
 
@@ -37,26 +37,16 @@ class ReleaseMemory:
         """Read nothing yet; the file need not exist, its folder must."""
         self._path = path
 
-    def check(self, line: str, sequence: int) -> None:
-        """Refuse a sequence below the remembered one.
+    def newest(self, line: str) -> int | None:
+        """Return the highest sequence that was remembered for a release line, if one was.
 
         Args:
-            line: Name of the release line, made of everything that tells two of them apart.
-            sequence: The release's number.
+            line: Name of the line, made of everything that tells two of them apart.
 
         Raises:
-            RollbackError: `release.below_memory`.
             UsageError: the file cannot be read.
         """
-        newest = self._read().get(line, 0)
-        if sequence < newest:
-            raise RollbackError(
-                "sequence of the release: this client has accepted a newer one",
-                code=Code.RELEASE_BELOW_MEMORY,
-                step=_STEP,
-                expected=f"at least {newest}",
-                got=sequence,
-            )
+        return self._read().get(line)
 
     def remember(self, line: str, sequence: int) -> None:
         """Remember the sequence if it is higher than what the file holds by now.

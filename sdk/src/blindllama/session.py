@@ -44,7 +44,7 @@ _ANSWER_TIMEOUT_S = 600.0
 """Seconds without a byte of an answer; a model under emulation takes about one per token."""
 
 
-def verify_and_connect(  # noqa: PLR0913 - everything from outside is an argument
+def verify_and_connect(
     url: str,
     *,
     release: Path | str | bytes,
@@ -80,29 +80,26 @@ def verify_and_connect(  # noqa: PLR0913 - everything from outside is an argumen
         with report.check(1):
             trusted = policy if isinstance(policy, Policy) else Policy.from_file(Path(policy))
         origin = parse_origin(url)
-        verified = verify_release(_release_bytes(release), trusted, clock(), report=report)
         remembered = None if memory is None else ReleaseMemory(memory)
-        if remembered is not None:
-            with report.check(4):
-                remembered.check(_line(trusted), verified.sequence)
-        attestor = Attestor(
-            origin,
-            Expectation(
-                platform=trusted.platform_name,
-                pcrs=verified.expected,
-                roots=frozenset(bytes.fromhex(root) for root in trusted.vtpm.roots),
-                release_expires=verified.expires,
-                max_age=timedelta(seconds=max_evidence_age_s),
-            ),
-            release_report=report,
-            clock=clock,
-            randomness=randomness,
-            timeout_s=timeout_s,
+        verified = verify_release(
+            _release_bytes(release),
+            trusted,
+            clock(),
+            known_sequence=None if remembered is None else remembered.newest(_line(trusted)),
+            report=report,
         )
     except VerificationError as exc:
         if exc.report is None:
             exc.report = report
         raise
+    attestor = Attestor(
+        origin,
+        _expectation(verified, trusted, timedelta(seconds=max_evidence_age_s)),
+        release_report=report,
+        clock=clock,
+        randomness=randomness,
+        timeout_s=timeout_s,
+    )
     session = AttestedSession(origin, attestor, verified, timeout_s=timeout_s)
     try:
         session.attest()
@@ -229,8 +226,8 @@ class AttestedSession(requests.Session):
         self,
         method: str,
         url: str,
-        *args: Any,
-        **kwargs: Any,  # noqa: ANN401 - requests' own
+        *args: Any,  # noqa: ANN401 - requests' own
+        **kwargs: Any,  # noqa: ANN401
     ) -> requests.Response:
         """Send a request to the guest; a URL that starts with a slash is a path on it."""
         absolute = f"{self._origin.url}{url}" if url.startswith("/") else url
@@ -308,9 +305,20 @@ def _release_bytes(release: Path | str | bytes) -> bytes:
         raise UsageError(f"release, {release}: {exc.strerror or exc}") from exc
 
 
+def _expectation(release: VerifiedRelease, policy: Policy, max_age: timedelta) -> Expectation:
+    too_old = release.created + timedelta(days=policy.release.maximum_age_days)
+    return Expectation(
+        platform=release.platform,
+        pcrs=release.expected,
+        roots=frozenset(bytes.fromhex(root) for root in policy.vtpm.roots),
+        release_expires=min(release.expires, too_old),
+        max_age=max_age,
+    )
+
+
 def _line(policy: Policy) -> str:
     """Return the name under which releases are remembered: another signer is another line."""
-    return "|".join((policy.release.name, policy.signer.issuer, policy.signer.identity))
+    return f"{policy.release.name}|{policy.signer.issuer}|{policy.signer.identity}"
 
 
 def _system_clock() -> datetime:

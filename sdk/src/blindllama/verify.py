@@ -78,7 +78,7 @@ def verify_evidence(
         ak = verify_attestation_key(
             evidence.ak_certificate, evidence.ak_issuers, platform=place, roots=roots, now=now
         )
-        detail.update(_key_detail(ak))
+        detail.update(_key_detail(ak), limits=place.limits)
     with checks.check(8) as detail:
         quote = _verify_quote(evidence, ak, place, nonce=nonce, spki=spki)
         detail.update(_quote_detail(quote, evidence))

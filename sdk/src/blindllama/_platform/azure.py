@@ -44,6 +44,7 @@ def _check_leaf(certificate: x509.Certificate) -> None:
 AZURE_TRUSTED_LAUNCH = Platform(
     name=PlatformName.AZURE_TRUSTED_LAUNCH,
     evidence_kind="tpm-quote",
+    limits="Azure runs the TPM: this proves what the tenant deployed, not that Azure keeps out",
     simulation=False,
     quoted=QUOTED_PCRS,
     enforced=frozenset({4, 9, 11, 12, 13, 15}),

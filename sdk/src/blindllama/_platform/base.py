@@ -28,6 +28,8 @@ class Platform:
     name: PlatformName
     evidence_kind: str
     """The `kind` of the evidence document."""
+    limits: str
+    """What a quote of this platform does not prove; shown wherever "verified" is."""
     simulation: bool
     """True when the root of trust is made by whoever runs the guest."""
     quoted: frozenset[int]

@@ -23,6 +23,7 @@ def _check_leaf(certificate: x509.Certificate) -> None:
 QEMU_SWTPM = Platform(
     name=PlatformName.QEMU_SWTPM,
     evidence_kind="tpm-quote",
+    limits="the host simulates the TPM: this proves nothing against whoever runs the host",
     simulation=True,
     quoted=QUOTED_PCRS,
     enforced=frozenset({0, 1, 2, 3, 4, 5, 7, 9, 11, 12, 13, 15}),
