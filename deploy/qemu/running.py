@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 _PATIENCE_S = 10.0
 _PROC = Path("/proc")
+_ENDED = ("Z", "X")
+"""States of a process that has ended and was not waited for."""
 
 _CHILDREN: dict[int, subprocess.Popen[bytes]] = {}
 """Those that this very process started; they are reaped when they end."""
@@ -57,7 +59,8 @@ def start(argv: Sequence[str], *, output: Path, record: Path) -> RunningProcess:
     _write(record, RunningProcess(argv=tuple(argv)))
     child = spawn(argv, stdout=output)
     _CHILDREN[child.pid] = child
-    process = RunningProcess(argv=tuple(argv), pid=child.pid, start_ticks=_start_ticks(child.pid))
+    _, start_ticks = _stat(child.pid) or ("", None)
+    process = RunningProcess(argv=tuple(argv), pid=child.pid, start_ticks=start_ticks)
     _write(record, process)
     return process
 
@@ -77,12 +80,17 @@ def is_alive(process: RunningProcess) -> bool:
     """Whether this very process still runs."""
     if process.pid is None:
         return _find(process.argv) is not None
-    alive = process.start_ticks is not None and _start_ticks(process.pid) == process.start_ticks
+    state, start_ticks = _stat(process.pid) or ("", None)
+    if start_ticks is None or start_ticks != process.start_ticks:
+        return False
     child = _CHILDREN.get(process.pid)
-    # Asked after the check: a child that ends in between is reaped here, or the next time.
-    if not alive and child is not None and child.poll() is not None:
-        del _CHILDREN[process.pid]
-    return alive
+    if child is None:
+        return state not in _ENDED
+    # Only waiting tells the end of a child with threads: its first thread is a zombie before.
+    if child.poll() is None:
+        return True
+    del _CHILDREN[process.pid]
+    return False
 
 
 def end(process: RunningProcess) -> bool:
@@ -127,8 +135,8 @@ def _write(record: Path, process: RunningProcess) -> None:
     replace_file(record, json.dumps(asdict(process), indent=1).encode())
 
 
-def _start_ticks(pid: int) -> int | None:
-    """Field 22 of /proc/PID/stat; None when there is no such process or it is a zombie.
+def _stat(pid: int) -> tuple[str, int] | None:
+    """State and start time, fields 3 and 22 of /proc/PID/stat; None when there is no such process.
 
     Source: Linux, Documentation/filesystems/proc.rst, table 1-4.
     """
@@ -138,7 +146,7 @@ def _start_ticks(pid: int) -> int | None:
         return None
     # The second field is the program's name in parentheses, which may hold any character.
     state, *rest = stat[stat.rindex(")") + 2 :].split()
-    return None if state in "ZX" else int(rest[18])
+    return state, int(rest[18])
 
 
 def _find(argv: tuple[str, ...]) -> int | None:
