@@ -16,15 +16,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from os_image.guest.app_disk import SENTINEL
 from os_image.predict.bank import event_of
 
 if TYPE_CHECKING:
     from os_image.predict.bank import Event
 
 INDEX = 15
-
-SENTINEL = b"blindllama/app-disk/sealed/v1"
-"""What is measured last: the application's identity is complete."""
 
 _SOURCE = "docs/measurements.md, PCR 15"
 
