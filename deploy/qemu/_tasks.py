@@ -17,6 +17,9 @@ from supply_chain.errors import BuildError
 from supply_chain.progress import ConsoleProgress
 from supply_chain.workspace import Workspace
 
+PORT = 8443
+"""Where a guest is asked that nobody gave another port."""
+
 _ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -25,9 +28,9 @@ def _guest_directory() -> Path:
 
 
 @task(
-    help={"port": "the port of 127.0.0.1 (default: a free one)", "accelerator": "tcg, kvm or auto"}
+    help={"port": "the port of 127.0.0.1; 0 takes a free one", "accelerator": "tcg, kvm or auto"}
 )
-def up(_context: Context, port: int = 0, accelerator: str = "tcg") -> None:
+def up(_context: Context, port: int = PORT, accelerator: str = "tcg") -> None:
     """Boot the release in dist/release and wait until it answers."""
     workspace = Workspace.at(_ROOT, os.environ)
     try:

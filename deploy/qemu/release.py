@@ -53,18 +53,35 @@ def boot_release(
         BootError: The release is incomplete or its guest did not come up.
         MissingToolError: QEMU, swtpm or tpm2-tools is not installed.
     """
+    parts = release_parts(workspace, now=now, accelerator=accelerator)
+    return vm.boot(guest_directory(workspace), parts, now=now, port=port, progress=progress)
+
+
+def release_parts(
+    workspace: Workspace, *, now: datetime, accelerator: Accelerator | None = Accelerator.TCG
+) -> vm.Parts:
+    """What a guest of the release in `dist/release` is made of.
+
+    Args:
+        workspace: The checkout whose release is booted, and whose software TPM is used.
+        now: The time, for new certificates.
+        accelerator: What executes it; KVM where it works when None.
+
+    Raises:
+        BootError: The release is incomplete.
+        MissingToolError: QEMU, swtpm or tpm2-tools is not installed.
+    """
     folder = workspace.release
     machine = read_machine(folder)
     firmware = Firmware(code=folder / FIRMWARE_CODE, variables=folder / FIRMWARE_VARIABLES)
     chosen = accelerator or vm.usable_accelerator(firmware)
-    parts = vm.Parts(
+    return vm.Parts(
         machine=dataclasses.replace(machine, accelerator=chosen),
         firmware=firmware,
         os_disk=folder / OS_DISK,
         app_disk=folder / APP_DISK,
         tpm=vtpm.provision(workspace.state, now=now),
     )
-    return vm.boot(guest_directory(workspace), parts, now=now, port=port, progress=progress)
 
 
 def read_machine(folder: Path) -> MachineProfile:

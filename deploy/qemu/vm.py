@@ -93,6 +93,7 @@ def boot(
     now: datetime,
     port: int | None = None,
     timeout_s: float = BOOT_TIMEOUT_S,
+    attempts: int = ATTEMPTS,
     progress: Progress | None = None,
 ) -> Guest:
     """A guest that answers at its port.
@@ -103,21 +104,22 @@ def boot(
         now: The time that is recorded as its start.
         port: The port of 127.0.0.1 to forward; a free one when None.
         timeout_s: Seconds until it is given up.
+        attempts: Boots before it is given up; about 1 in 45 panics under emulation.
         progress: Where to tell what goes on.
 
     Raises:
-        BootError: It did not come up, twice; the text has the console's last lines.
+        BootError: It did not come up, each time; the text has the console's last lines.
         MissingToolError: QEMU or swtpm is not installed.
     """
     progress = progress or SilentProgress()
-    for attempt in range(1, ATTEMPTS + 1):
+    for attempt in range(1, attempts + 1):
         guest = start(directory, parts, now=now, port=port or free_port())
         try:
             with progress.step(f"booting the guest on {guest.url}"):
                 _wait_until_healthy(guest, timeout_s, progress)
         except BootError as exc:
             down(directory)
-            if attempt == ATTEMPTS:
+            if attempt == attempts:
                 raise
             progress.note(f"{exc}\ntrying once more")
         except BaseException:
