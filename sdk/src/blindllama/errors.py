@@ -55,7 +55,6 @@ class Code(StrEnum):
     POLICY_EMPTY = "policy.empty"
     POLICY_TRUST_ROOT = "policy.trust_root"
     POLICY_OWNER_KEY = "policy.owner_key"
-    POLICY_SIMULATION_ROOT = "policy.simulation_root"
 
     # Any step: bytes that are not what they claim to be.
     FORMAT_TOO_LARGE = "format.too_large"
@@ -172,7 +171,6 @@ class Code(StrEnum):
     CHANNEL_KEY = "channel.key"
     CHANNEL_ORIGIN = "channel.origin"
     CHANNEL_REDIRECT = "channel.redirect"
-    CHANNEL_EXPIRED = "channel.expired"
 
 
 class Error(Exception):

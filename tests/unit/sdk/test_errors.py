@@ -7,6 +7,7 @@ import pytest
 
 from blindllama import errors
 from blindllama.errors import Code, VerificationError
+from blindllama.report import TITLES
 
 GOLDEN = Path(__file__).with_name("error_codes.txt")
 
@@ -54,3 +55,19 @@ def test_hostile_values_neither_flood_nor_steer_a_terminal(hostile: object) -> N
     text = str(VerificationError("it", code=Code.FORMAT_SCHEMA, step=2, got=hostile))
     assert len(text) < 300
     assert text.isprintable()
+
+
+def test_every_code_is_described(checkout: Path) -> None:
+    """docs/verification.md names each code, and no other, under the step that raises it."""
+    page = (checkout / "docs" / "verification.md").read_text()
+    families = {code.value.partition(".")[0] for code in Code}
+    named = re.findall(r"`([a-z]+)\.([a-z0-9_]+)`", page)
+    described = {f"{family}.{reason}" for family, reason in named if family in families}
+    files = {"evidence.json", "policy.toml"}
+    assert described - files == {code.value for code in Code}
+
+
+def test_the_page_has_the_ten_steps(checkout: Path) -> None:
+    page = (checkout / "docs" / "verification.md").read_text()
+    headings = re.findall(r"^## (\d+)\. (.+)$", page, re.MULTILINE)
+    assert {int(number): title for number, title in headings} == dict(TITLES)
