@@ -57,7 +57,7 @@ make_venv() {
         package=$("$python" -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')
         say "installing $package, which $python needs to make an environment"
         as_root sh -c "apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
-            apt-get install -qq --no-install-recommends $package" >&2 ||
+            apt-get install -qq --no-install-recommends $package" >/dev/null ||
             die "run this once, then again what you ran: apt-get install $package"
         make_venv again
     fi
