@@ -7,6 +7,7 @@ nothing is pulled, loaded or copied, so nothing can differ from what PCR 15 says
 import os
 import subprocess
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from os_image.guest import runtime
@@ -15,6 +16,9 @@ from os_image.guest.errors import AppError, GuestError
 
 NETWORK = "blindllama"
 """Defined by a file of the image: internal, no DNS, one bridge."""
+
+Run = Callable[[Sequence[str]], None]
+"""Runs a command to its end; raises when it fails."""
 
 _ENVIRONMENT = {
     "PATH": "/usr/sbin:/usr/bin",
@@ -34,7 +38,7 @@ def play_argv(manifest: Path, app: AppDescription) -> list[str]:
         f"--network={NETWORK}:ip={app.address}",
         # Names in a container's hosts file would only help it to look around.
         "--no-hosts",
-        # A manifest that names an image which is not on the disk fails instead of waiting.
+        # What a model server prints may hold what a caller asked.
         "--log-driver=none",
         str(manifest),
     ]
@@ -52,27 +56,31 @@ def find_manifests(folder: Path) -> tuple[Path, ...]:
     return found
 
 
-def start_app(root: Path) -> None:
+def start_app(root: Path, *, run: Run) -> None:
     """Starts what the application's disk, mounted at `root`, describes.
 
     Raises:
-        AppError: The description does not fit this image, or podman did not start a pod.
+        AppError: The description does not fit this image, or a command failed.
     """
     app = read_app_description(root / "app.json")
+    # The application's own policy, before there is anybody whom it could concern. It can only
+    # drop: the image's rules stand beside it.
+    run(["/usr/sbin/nft", "-f", str(root / "network.nft")])
     for manifest in find_manifests(root / "manifests"):
-        argv = play_argv(manifest, app)
-        completed = subprocess.run(argv, env=_ENVIRONMENT, stdin=subprocess.DEVNULL, check=False)
-        if completed.returncode != 0:
-            raise AppError(
-                f"app {manifest.name}: expected podman to end with 0, got {completed.returncode}"
-            )
+        run(play_argv(manifest, app))
+
+
+def _run(argv: Sequence[str]) -> None:
+    completed = subprocess.run(argv, env=_ENVIRONMENT, stdin=subprocess.DEVNULL, check=False)
+    if completed.returncode != 0:
+        raise AppError(f"{argv[0]}: expected exit status 0, got {completed.returncode}")
 
 
 def main() -> int:
     """Starts the application of this machine; 1 when a pod does not start."""
     os.umask(0o022)
     try:
-        start_app(runtime.APP_ROOT)
+        start_app(runtime.APP_ROOT, run=_run)
     except (GuestError, OSError) as error:
         print(f"app failed: {error}", file=sys.stderr)  # noqa: T201 - the journal reads it
         return 1

@@ -13,7 +13,6 @@ import base64
 import json
 import os
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -107,9 +106,16 @@ def copy_event_log(source: Path, target: Path) -> None:
 def _run(argv: Sequence[str]) -> None:
     # No udev round trip: libdevmapper makes the node itself.
     environment = {"PATH": "/usr/sbin:/usr/bin", "LC_ALL": "C.UTF-8", "DM_DISABLE_UDEV": "1"}
-    completed = subprocess.run(argv, env=environment, stdin=subprocess.DEVNULL, check=False)
+    completed = subprocess.run(argv, env=environment, capture_output=True, check=False)
     if completed.returncode != 0:
-        raise DiskError(f"{argv[0]}: expected exit status 0, got {completed.returncode}")
+        said = completed.stderr.decode("utf-8", errors="replace").strip()
+        raise DiskError(f"{argv[0]}: expected exit status 0, got {completed.returncode}: {said}")
+
+
+def _say_last_words(text: str) -> None:
+    # The journal dies with the machine a moment later; the kernel's log reaches the console.
+    with Path("/dev/kmsg").open("w", encoding="utf-8") as log:
+        log.write(f"<3>blindllama: {text[:900]}\n")
 
 
 def main() -> int:
@@ -123,7 +129,7 @@ def main() -> int:
         copy_event_log(_EVENT_LOG, runtime.EVENT_LOG)
         runtime.APP_EVENTS.write_bytes(encode_events(events))
     except (GuestError, OSError) as error:
-        print(f"measured setup failed: {error}", file=sys.stderr)  # noqa: T201 - the journal reads it
+        _say_last_words(f"measured setup failed: {error}")
         return 1
     return 0
 

@@ -7,11 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from os_image.guest.app import find_manifests, play_argv
+from os_image.guest.app import find_manifests, play_argv, start_app
 from os_image.guest.app_description import parse_app_description, read_app_description
 from os_image.guest.errors import AppError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
 GOOD = {
@@ -70,6 +71,25 @@ def test_pods_get_the_address_that_the_firewall_knows(tmp_path: Path) -> None:
     assert argv[:3] == ["/usr/bin/podman", "kube", "play"]
     assert "--network=blindllama:ip=10.89.0.10" in argv
     assert argv[-1] == str(tmp_path / "a.yaml")
+
+
+def test_n2_the_policy_is_loaded_before_a_pod_starts(tmp_path: Path) -> None:
+    ran: list[Sequence[str]] = []
+    (tmp_path / "app.json").write_bytes(encode())
+    (tmp_path / "manifests").mkdir()
+    (tmp_path / "manifests" / "app.yaml").touch()
+    start_app(tmp_path, run=ran.append)
+    policy, play = ran
+    assert policy == ["/usr/sbin/nft", "-f", str(tmp_path / "network.nft")]
+    assert play[:3] == ["/usr/bin/podman", "kube", "play"]
+
+
+def test_an_app_for_another_image_is_not_started(tmp_path: Path) -> None:
+    ran: list[Sequence[str]] = []
+    (tmp_path / "app.json").write_bytes(encode(network={"ip": "10.89.0.10", "port": 80}))
+    with pytest.raises(AppError):
+        start_app(tmp_path, run=ran.append)
+    assert ran == []
 
 
 def test_manifests_are_played_in_the_order_of_their_names(tmp_path: Path) -> None:
