@@ -106,6 +106,8 @@ class Server:
     application: Callable[[BaseHTTPRequestHandler], None] | None = None
     """Answers application requests in place of the completions."""
     closes_after_evidence: bool = False
+    closes_after_answer: bool = False
+    """Ask for a new connection for each request of the application."""
     context: ssl.SSLContext | None = None
     key: TlsKey | None = None
 
@@ -164,6 +166,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(200)
         self.send_header("Content-Type", "text/event-stream")
         self.send_header("Transfer-Encoding", "chunked")
+        if seen.closes_after_answer:
+            self.send_header("Connection", "close")
         self.end_headers()
         for word in WORDS:
             event = {"choices": [{"text": word, "index": 0, "finish_reason": None}]}

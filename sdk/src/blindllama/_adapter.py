@@ -71,13 +71,19 @@ class AttestedConnection(HTTPSConnection):
         try:
             super().connect()
         except ssl.SSLEOFError as exc:
+            self.close()
             raise NetworkError("TLS handshake: the server closed the connection") from exc
         except ssl.SSLError as exc:
+            self.close()
             raise ChannelBindingError(
                 f"TLS 1.3 handshake: {exc.reason or exc}",
                 code=Code.CHANNEL_TLS_VERSION,
                 step=10,
             ) from exc
+        except BaseException:
+            # Half a connection must not go back to the pool.
+            self.close()
+            raise
         # Against the warning for unverified peers: the gate verifies this one, or closes it.
         self.is_verified = True
 

