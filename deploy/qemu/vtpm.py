@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 SRK_HANDLE = 0x81000001
 AK_HANDLE = 0x81000003
 AK_CERTIFICATE_INDEX = 0x01C101D0
-INTERMEDIATES_INDEX = 0x01C101D1
+ISSUERS_INDEX = 0x01C101D1
 
 AK_ATTRIBUTES = 0x50472
 """fixedTPM, fixedParent, sensitiveDataOrigin, userWithAuth, noDA, restricted, sign."""
@@ -187,7 +187,8 @@ def _manufacture(into: Path, authority: Authority, now: datetime) -> None:
         key = _create_keys(into, tcti)
         certificate = authority.issue_ak_certificate(key, now=now)
         _store(into, tcti, AK_CERTIFICATE_INDEX, certificate)
-        _store(into, tcti, INTERMEDIATES_INDEX, authority.intermediate_der)
+        # The root too: a verifier knows it by its fingerprint and does not have its bytes.
+        _store(into, tcti, ISSUERS_INDEX, authority.intermediate_der + authority.root_der)
         # An orderly end; without it the next start counts as a power failure.
         _tpm(tcti, "tpm2_shutdown", "--clear")
     replace_file(into / _CERTIFICATE, certificate)

@@ -82,7 +82,7 @@ def test_keys_and_certificates_are_where_azure_has_them(
         persistent = run(["tpm2_getcap", "handles-persistent"], env=environment).stdout
         for index, expected in (
             ("0x01C101D0", tpm.ak_certificate),
-            ("0x01C101D1", tpm.intermediate),
+            ("0x01C101D1", tpm.intermediate + tpm.root),
         ):
             # Once as the owner and once with the index's own empty password.
             for who in ("0x40000001", index):
