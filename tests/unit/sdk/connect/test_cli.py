@@ -118,6 +118,34 @@ def test_inspect_of_a_broken_log(checkout: Path, tmp_path: Path, capsys: Capture
     assert "unreadable" in json.loads(capsys.readouterr().out)["event_log"]
 
 
+@pytest.mark.parametrize(
+    ("cause", "code"),
+    [(KeyboardInterrupt(), ExitCode.INTERRUPTED), (BrokenPipeError(), ExitCode.DONE)],
+)
+def test_exit_codes_of_whoever_sits_before_it(
+    deployed: Deployed, monkeypatch: pytest.MonkeyPatch, cause: BaseException, code: ExitCode
+) -> None:
+    class Terminal:
+        def isatty(self) -> bool:
+            return False
+
+        def write(self, _: str) -> int:
+            raise cause
+
+        def flush(self) -> None: ...
+
+    monkeypatch.setattr("sys.stdout", Terminal())
+    assert main(["verify", *deployed.arguments]) == code
+
+
+def test_a_terminal_gets_a_table(
+    deployed: Deployed, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    assert main(["verify", *deployed.arguments]) == ExitCode.DONE
+    assert "what was seen" in capsys.readouterr().out
+
+
 def test_help_is_quick_and_says_the_exit_codes() -> None:
     program = (
         "import sys; from blindllama._cli import main\n"

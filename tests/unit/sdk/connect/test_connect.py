@@ -25,7 +25,7 @@ from tests.simulators.booted_guest import encode, sha256
 from tests.unit.sdk.connect.conftest import Deployed
 
 
-def connect(deployed: Deployed, **changes: Any) -> AttestedSession:
+def connect(deployed: Deployed, **changes: object) -> AttestedSession:
     arguments: dict[str, Any] = {
         "release": deployed.release.evidence,
         "policy": deployed.older.policy,
@@ -56,7 +56,7 @@ def test_the_public_name_and_the_one_at_the_root() -> None:
     assert blindllama.verify_and_connect is sdk.verify_and_connect is verify_and_connect
 
 
-def refused(deployed: Deployed, code: Code, **changes: Any) -> VerificationError:
+def refused(deployed: Deployed, code: Code, **changes: object) -> VerificationError:
     with pytest.raises(VerificationError) as caught:
         connect(deployed, **changes)
     assert caught.value.code is code
