@@ -7,11 +7,10 @@ named `forge_…` make what an attacker with full use of the TPM can make.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
@@ -55,8 +54,7 @@ class SoftwareTpm:
 
     def extend(self, pcr: int, digest: bytes) -> None:
         """TPM2_PCR_Extend of the SHA-256 bank."""
-        value = TPMT_HA(hashAlg=TPM2_ALG.SHA256, digest=TPMU_HA(sha256=digest))
-        self._context.pcr_extend(ESYS_TR(pcr), TPML_DIGEST_VALUES([value]))
+        _extend(self._context, pcr, digest)
 
     def pcrs(self, indices: Sequence[int] = range(16)) -> Mapping[int, bytes]:
         """Values of the SHA-256 bank."""
@@ -141,6 +139,13 @@ def _served(home: Path) -> Iterator[str]:
             process.terminate()
 
 
-def sha256_of(*values: bytes) -> bytes:
-    """The digest over several registers, as a quote has it."""
-    return hashlib.sha256(b"".join(values)).digest()
+def extend_all(tcti: str, digests: Iterable[tuple[int, bytes]]) -> None:
+    """Extend registers of a TPM that somebody else started."""
+    with ESAPI(tcti) as context:
+        for pcr, digest in digests:
+            _extend(context, pcr, digest)
+
+
+def _extend(context: ESAPI, pcr: int, digest: bytes) -> None:
+    value = TPMT_HA(hashAlg=TPM2_ALG.SHA256, digest=TPMU_HA(sha256=digest))
+    context.pcr_extend(ESYS_TR(pcr), TPML_DIGEST_VALUES([value]))

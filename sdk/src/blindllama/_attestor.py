@@ -18,12 +18,7 @@ from datetime import datetime, timedelta
 
 from blindllama._channel import Origin, peer_spki, request_evidence
 from blindllama._tpm.nonce_tree import NONCE_SIZE_BYTES
-from blindllama.errors import (
-    Code,
-    FreshnessError,
-    UsageError,
-    VerificationError,
-)
+from blindllama.errors import Code, FreshnessError, UsageError, VerificationError
 from blindllama.measurements import ExpectedPcrs, PlatformName
 from blindllama.report import Report
 from blindllama.verify import VerifiedEvidence, verify_evidence
