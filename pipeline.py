@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -27,7 +27,7 @@ from engine.locked import build_locked_engine, engine_inputs
 from engine.spec import EngineSpec, read_spec
 from os_image import build as os_image
 from os_image.predict.golden import golden_from_boot
-from os_image.predict.predict import predict_azure_pcrs, predict_pcrs, platform_measurements
+from os_image.predict.predict import platform_measurements, predict_azure_pcrs, predict_pcrs
 from os_image.probe import build_probe_disk
 from os_image.spec import OsImageSpec
 from os_image.spec import read_spec as read_os_spec
@@ -58,8 +58,13 @@ HOST_PROGRAMS = (
 """What a release needs of the host; nothing of it shapes an artefact."""
 
 _FIRMWARE = Path("usr/share/OVMF")
-_LOCK_CODE = ("supply_chain/inputs/tree.py", "supply_chain/inputs/_enter.py")
-"""How locked tools are run: part of every step that runs one."""
+_SHARED_CODE = (
+    "supply_chain/inputs/_enter.py",
+    "supply_chain/inputs/tree.py",
+    "supply_chain/process.py",
+    "supply_chain/workspace.py",
+)
+"""How locked tools are run and which time is written: part of every step."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,8 +136,9 @@ def declared_steps(site: Site) -> tuple[Step, ...]:
     """Return the steps of a release, in order."""
     root, lock = site.workspace.root, site.lock
 
-    def code(*names: str) -> dict[str, Path]:
-        return {name: root / name for name in (*names, *_LOCK_CODE)}
+    def code(*rooms: str, but: Collection[str] = ()) -> dict[str, Path]:
+        named = [*(name for room in rooms for name in _sources(root, room, but)), *_SHARED_CODE]
+        return {name: root / name for name in named}
 
     return (
         Step(
@@ -158,7 +164,7 @@ def declared_steps(site: Site) -> tuple[Step, ...]:
             inputs=lock.input_digests(*os_image.LOCK_SETS),
             after=(),
             products=(os_image.DISK_NAME, os_image.UKI_NAME, os_image.DESCRIPTION_NAME),
-            code=code("os_image", "disk"),
+            code=code("os_image", "disk", but=("predict", "probe.py")),
             parameters={"name": site.os_image.name, "debug": site.os_image.debug},
             build=partial(_build_os_image, site),
         ),
@@ -167,7 +173,7 @@ def declared_steps(site: Site) -> tuple[Step, ...]:
             inputs=lock.input_digests("firmware", "tools", "kernel", "initrd"),
             after=(APP_DISK, OS_IMAGE),
             products=(MEASUREMENTS,),
-            code=code("os_image/predict", "os_image/probe.py", "deploy/qemu", "disk"),
+            code=code("os_image", "deploy/qemu", "disk", but=("guest", "rootfs", "rootfs_debug")),
             parameters={
                 "cpus": site.machine.cpus,
                 "memory_mib": site.machine.memory_mib,
@@ -176,6 +182,13 @@ def declared_steps(site: Site) -> tuple[Step, ...]:
             build=partial(_measure, site),
         ),
     )
+
+
+def _sources(root: Path, room: str, but: Collection[str]) -> list[str]:
+    """Return what a room consists of, without its tasks: those decide no byte."""
+    left_out = {"_tasks.py", "__pycache__", *but}
+    names = (path.name for path in (root / room).iterdir())
+    return [f"{room}/{name}" for name in sorted(names) if name not in left_out]
 
 
 def build_all(site: Site) -> dict[str, StepResult]:
@@ -213,9 +226,7 @@ def read_measured(results: Mapping[str, StepResult]) -> Measured:
         debug = bool(document["debug"])
     except (OSError, ValueError, KeyError, ValidationError) as exc:
         raise BuildError(f"{path}: not measurements of this version: {exc}") from exc
-    return Measured(
-        subjects=(OS_DISK_PRODUCT, APP_DISK_PRODUCT), debug=debug, platforms=platforms
-    )
+    return Measured(subjects=(OS_DISK_PRODUCT, APP_DISK_PRODUCT), debug=debug, platforms=platforms)
 
 
 def _build_engine(site: Site, out: Path) -> None:
@@ -273,9 +284,7 @@ def _measure(site: Site, out: Path) -> None:
         )
     firmware_code = firmware.code.read_bytes()
     uki = (site.workspace.build / OS_IMAGE / os_image.UKI_NAME).read_bytes()
-    descriptor = app_disk.read_descriptor(
-        site.workspace.build / APP_DISK / app_disk.DESCRIPTION
-    )
+    descriptor = app_disk.read_descriptor(site.workspace.build / APP_DISK / app_disk.DESCRIPTION)
     expected = predict_pcrs(
         uki=uki,
         disk=site.workspace.build / OS_IMAGE / os_image.DISK_NAME,

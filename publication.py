@@ -210,7 +210,9 @@ def _kept(
         verify_folder(site.workspace.release, verified)
     except (VerificationError, ReleaseError, DigestMismatchError, OSError):
         return None
-    made = {name: digest.hex for result in results.values() for name, digest in result.products.items()}
+    made = {
+        name: digest.hex for result in results.values() for name, digest in result.products.items()
+    }
     same = (
         dict(verified.artifacts) == made
         and all(verified.files.get(name) == sha256_file(file).hex for name, file in files.items())
@@ -219,9 +221,7 @@ def _kept(
     )
     if not same:
         return None
-    return Published(
-        folder=site.workspace.release, policy=path, verified=verified, renewed=False
-    )
+    return Published(folder=site.workspace.release, policy=path, verified=verified, renewed=False)
 
 
 def _next_sequence(workspace: Workspace, name: str) -> int:

@@ -27,9 +27,7 @@ def _guest_directory() -> Path:
     return release.guest_directory(Workspace.at(_ROOT, os.environ))
 
 
-@task(
-    help={"port": "the port of 127.0.0.1; 0 takes a free one", "accelerator": "tcg, kvm or auto"}
-)
+@task(help={"port": "the port of 127.0.0.1; 0 takes a free one", "accelerator": "tcg, kvm or auto"})
 def up(_context: Context, port: int = PORT, accelerator: str = "tcg") -> None:
     """Boot the release in dist/release and wait until it answers."""
     workspace = Workspace.at(_ROOT, os.environ)

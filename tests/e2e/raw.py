@@ -36,7 +36,9 @@ def claimed_evidence(url: str, nonce: bytes) -> Claimed:
     )
     try:
         connection.connect()
+        assert isinstance(connection.sock, ssl.SSLSocket)
         leaf = connection.sock.getpeercert(binary_form=True)
+        assert leaf is not None
         body = json.dumps({"nonce": base64.b64encode(nonce).decode()})
         connection.request(
             "POST", "/attestation", body=body, headers={"content-type": "application/json"}

@@ -36,7 +36,10 @@ def test_a_byte_of_the_root_hash_tree(site: Site, published: Published, tmp_path
     """The tree's top is checked against the hash on the measured command line."""
     with pytest.raises(BootError):
         _boot(
-            site, published, tmp_path, os_disk=_flipped_partition(published, tmp_path, "root-verity")
+            site,
+            published,
+            tmp_path,
+            os_disk=_flipped_partition(published, tmp_path, "root-verity"),
         )
 
 
@@ -82,11 +85,13 @@ def _boot(
     app_disk: Path | None = None,
 ) -> vm.Guest:
     parts = deployed.release_parts(site.workspace, now=site.clock())
-    parts = replace(
-        parts, os_disk=os_disk or parts.os_disk, app_disk=app_disk or parts.app_disk
-    )
+    parts = replace(parts, os_disk=os_disk or parts.os_disk, app_disk=app_disk or parts.app_disk)
     return vm.boot(
-        folder / "guest", parts, now=site.clock(), timeout_s=WAIT_S, attempts=1,
+        folder / "guest",
+        parts,
+        now=site.clock(),
+        timeout_s=WAIT_S,
+        attempts=1,
         progress=site.progress,
     )
 
@@ -94,7 +99,9 @@ def _boot(
 def _flipped_partition(published: Published, folder: Path, name: str) -> Path:
     disk = folder / "os.img"
     shutil.copyfile(published.folder / deployed.OS_DISK, disk)
-    facts = json.loads((published.folder.parent.parent / "build/os-image/os-image.json").read_text())
+    facts = json.loads(
+        (published.folder.parent.parent / "build/os-image/os-image.json").read_text()
+    )
     partition = next(entry for entry in facts["partitions"] if entry["name"] == name)
     # In a file system's superblock, in a tree's top block: read at every boot.
     _flip(disk, partition["offset_bytes"] + 1024)
