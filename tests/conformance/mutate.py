@@ -8,83 +8,24 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Iterator
 
 from blindllama.errors import Code
+from tests.conformance.mutation import (
+    BATCH,
+    Mutation,
+    binary,
+    call_hash,
+    drop,
+    edit,
+    flip,
+    swap,
+    text_of,
+)
 from tests.conformance.vector import HOME
 
-Document = dict[str, Any]
-Change = Callable[[Document], Document | bytes]
-
-SOURCE = "alone"
-BATCH = "promoted-of-five"
 ZEROS = bytes(4096)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Mutation:
-    """One change to a document, or to what the client brings."""
-
-    name: str
-    code: Code
-    step: int
-    change: Change = dict
-    """Of the document, which is a copy."""
-    case: Mapping[str, str] = field(default_factory=dict)
-    """Of the client's case."""
-    source: str = SOURCE
-
-
-def edit(path: str, new: Any) -> Change:  # noqa: ANN401 - any JSON value
-    """Replace the value at a dotted path; a callable is given the old one."""
-
-    def change(document: Document) -> Document:
-        *parents, last = path.split(".")
-        place: Any = document
-        for name in parents:
-            place = place[int(name) if isinstance(place, list) else name]
-        key = int(last) if isinstance(place, list) else last
-        place[key] = new(place[key]) if callable(new) else new
-        return document
-
-    return change
-
-
-def binary(function: Callable[[bytes], bytes]) -> Callable[[str], str]:
-    """The same for the bytes inside base64."""
-    return lambda text: base64.b64encode(function(base64.b64decode(text))).decode()
-
-
-def flip(offset: int) -> Callable[[str], str]:
-    """Flip the lowest bit of one byte inside base64."""
-
-    def change(data: bytes) -> bytes:
-        position = offset % len(data)
-        return data[:position] + bytes([data[position] ^ 1]) + data[position + 1 :]
-
-    return binary(change)
-
-
-def call_hash(algorithm: bytes) -> Callable[[str], str]:
-    """Name another hash in a TPMT_SIGNATURE."""
-    return binary(lambda data: data[:2] + algorithm + data[4:])
-
-
-def text_of(function: Callable[[str], str]) -> Change:
-    """Change the document as text."""
-    return lambda document: function(json.dumps(document, separators=(",", ":"))).encode()
-
-
-def _drop(name: str) -> Change:
-    return lambda document: {key: value for key, value in document.items() if key != name}
-
-
-def _swap(values: list[str]) -> list[str]:
-    first, second, *rest = values
-    return [second, first, *rest]
-
+"""What fills an NV index behind a certificate on some machines."""
 
 FORMAT = (
     Mutation(
@@ -122,7 +63,7 @@ FORMAT = (
         step=6,
         change=lambda document: {**document, "x": 1},
     ),
-    Mutation(name="missing-key", code=Code.FORMAT_SCHEMA, step=6, change=_drop("nonce_path")),
+    Mutation(name="missing-key", code=Code.FORMAT_SCHEMA, step=6, change=drop("nonce_path")),
     Mutation(
         name="number-as-text",
         code=Code.FORMAT_SCHEMA,
@@ -188,7 +129,7 @@ KEY = (
         change=edit("ak.intermediates", []),
     ),
     Mutation(
-        name="reordered", code=Code.AK_UNKNOWN_ROOT, step=7, change=edit("ak.intermediates", _swap)
+        name="reordered", code=Code.AK_UNKNOWN_ROOT, step=7, change=edit("ak.intermediates", swap)
     ),
     Mutation(
         # Its path length of 0 allows no intermediate below it.
@@ -311,7 +252,7 @@ QUOTE = (
         name="registers-swapped",
         code=Code.QUOTE_PCR_DIGEST,
         step=8,
-        change=edit("pcrs.sha256", _swap),
+        change=edit("pcrs.sha256", swap),
     ),
 )
 

@@ -70,7 +70,7 @@ class AttestedConnection(HTTPSConnection):
         self.close()
         try:
             super().connect()
-        except ssl.SSLEOFError as exc:
+        except (ssl.SSLEOFError, ssl.SSLZeroReturnError) as exc:
             self.close()
             raise NetworkError("TLS handshake: the server closed the connection") from exc
         except ssl.SSLError as exc:
