@@ -9,10 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from blindllama.errors import (
-    Code,
-    VerificationError,
-)
+from blindllama.errors import Code, VerificationError
 from blindllama.session import AttestedSession
 from tests.simulators.attested_client import Clock, new_session
 from tests.simulators.attested_server import Server, TlsKey, attested_server
