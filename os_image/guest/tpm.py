@@ -1,7 +1,9 @@
 """The TPM, as the attestation service sees it: one quote at a time, with all that explains it.
 
-Source: TCG TPM 2.0 Library, Part 3, TPM2_Quote, TPM2_PCR_Read, TPM2_NV_Read; Azure's layout of the
-attestation key and its certificate as in facts of the platform (docs/verification.md, step 7).
+The attestation key and its certificate are where Azure's virtual TPM has them.
+
+Source: TCG TPM 2.0 Library, Part 3, TPM2_Quote, TPM2_PCR_Read, TPM2_NV_Read; OpenVMM,
+vm/devices/tpm (handles and indices).
 """
 
 import hashlib
@@ -27,7 +29,7 @@ from os_image.guest.errors import TpmError
 AK_HANDLE = 0x81000003
 AK_CERTIFICATE_INDEX = 0x01C101D0
 INTERMEDIATES_INDEX = 0x01C101D1
-"""Ours: the issuers of the key's certificate, concatenated DER. Azure has none there."""
+"""Ours: the issuers of the key's certificate, concatenated DER, the root last. Azure has none there."""
 
 PCR_COUNT = 16
 """The quote covers PCR 0 to 15; the others are resettable or not ours."""
