@@ -1,1 +1,4 @@
-"""Read-only block images: erofs, dm-verity, FAT and GPT, without mounts or loop devices, the same bytes every time."""
+"""Read-only block images: erofs, dm-verity, FAT and GPT, the same bytes every time.
+
+Nothing is mounted and no loop device is used.
+"""

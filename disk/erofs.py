@@ -23,11 +23,11 @@ def erofs_argv(source: str, image: str, *, uuid: UUID, epoch: int) -> list[str]:
         "mkfs.erofs",
         "--quiet",
         "-zlz4hc,level=9",  # "-zlz4hc,9" is refused without a word when --quiet is given
-        "-C65536",  # clusters of 64 KiB: a quarter smaller than the default, and reads are sequential
+        "-C65536",  # a quarter smaller than with the default of 4 KiB
         f"-T{epoch}",  # one time stamp for the superblock and, with --all-time, for every inode
         "--all-time",
         f"-U{uuid}",  # a random one by default
-        "-x-1",  # extended attributes depend on the file system that holds the tree (SELinux labels)
+        "-x-1",  # extended attributes depend on the file system that holds the tree
         image,
         source,
     ]
@@ -37,7 +37,7 @@ def build_erofs(source: Path, image: Path, *, tools: Tree, uuid: UUID, epoch: in
     """Write the tree under `source` into the erofs image `image`, whole blocks of 4096 bytes.
 
     Args:
-        source: The directory that becomes the root of the file system, with the owners that it shall have.
+        source: The directory that becomes the root, with the owners that it shall have.
         image: The file to write; an existing one is replaced.
         tools: Where mkfs.erofs is.
         uuid: The identity of the file system.

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 CLUSTER_BYTES = 512
 """One sector per cluster: the smallest file system that is FAT32 by its number of clusters."""
 MINIMUM_BYTES = 36 << 20
-"""Below 65525 clusters EDK II and mtools take a FAT32 for FAT16, whatever it calls itself, and find it empty."""
+"""Below 65525 clusters EDK II and mtools take a FAT32 for a FAT16 and find it empty."""
 _SLACK_BYTES = 2 << 20
 """Room for the two allocation tables' growth, directories and rounding."""
 _MIB = 1 << 20
@@ -82,16 +82,19 @@ def build_fat(image: Path, files: Mapping[str, Path], *, tools: Tree, volume_id:
         for path in sorted(files):
             _copy_with_fixed_time(files[path], work / "file")
             # -m keeps the time of the copy, which is the same every time.
-            tools.run(["mcopy", "-m", "-i", f"{_WORK}/image", f"{_WORK}/file", f"::{path}"], binds=binds)
+            tools.run(
+                ["mcopy", "-m", "-i", f"{_WORK}/image", f"{_WORK}/file", f"::{path}"], binds=binds
+            )
         (work / "image").replace(image)
 
 
 def _directories(files: Mapping[str, Path]) -> list[PurePosixPath]:
-    directories = set()
+    directories: set[PurePosixPath] = set()
     for path in map(PurePosixPath, files):
         if not path.is_absolute() or ".." in path.parts or path.name == "":
-            msg = f"path on the FAT file system: expected an absolute path, got {str(path)!r}"
-            raise FatError(msg)
+            raise FatError(
+                f"path on the FAT file system: expected an absolute path, got {str(path)!r}"
+            )
         directories.update(path.parents[:-1])
     return sorted(directories)
 

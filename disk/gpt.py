@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 SECTOR_BYTES = 512
 ALIGNMENT_BYTES = 1 << 20
-"""Partitions and the disk end on whole MiB: Azure demands it of a disk, flash likes it of a partition."""
+"""Partitions begin and the disk ends on whole MiB; Azure demands it of a disk."""
 HEADER_BYTES = 92
 ENTRY_BYTES = 128
 ENTRY_COUNT = 128
@@ -59,8 +59,10 @@ class Partition:
     def __post_init__(self) -> None:
         """Refuse a name that does not fit."""
         if len(self.name.encode("utf-16-le")) > 2 * NAME_CHARACTERS:
-            msg = f"partition name: expected at most {NAME_CHARACTERS} UTF-16 code units, got {self.name!r}"
-            raise PartitionTableError(msg)
+            raise PartitionTableError(
+                f"partition name: expected at most {NAME_CHARACTERS} UTF-16 code units, "
+                f"got {self.name!r}"
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,9 +80,9 @@ class Extent:
 
 
 def verity_partition_guids(root_hash: bytes) -> tuple[UUID, UUID]:
-    """Return the PARTUUIDs of a verity pair: the first and the last half of its root hash, as they are read as text.
+    """Return the PARTUUIDs of a verity pair: the halves of its root hash, as they are read as text.
 
-    Whoever holds the root hash finds both partitions, and a partition of another image cannot be taken for them.
+    Whoever holds the root hash can find both partitions by it.
 
     Args:
         root_hash: The 32 bytes of the dm-verity root hash.
@@ -89,7 +91,7 @@ def verity_partition_guids(root_hash: bytes) -> tuple[UUID, UUID]:
 
 
 def write_gpt(disk: Path, partitions: Sequence[Partition], disk_guid: UUID) -> tuple[Extent, ...]:
-    """Write a disk image that holds the partitions in this order, and return where each of them lies.
+    """Write a disk image with the partitions in this order, and return where each of them lies.
 
     Unused space is a hole in the file, which reads as zeroes.
 
@@ -119,17 +121,21 @@ def write_gpt(disk: Path, partitions: Sequence[Partition], disk_guid: UUID) -> t
         backup_entries_lba = last_lba - _ENTRY_ARRAY_SECTORS
         out.seek(backup_entries_lba * SECTOR_BYTES)
         out.write(entries)
-        out.write(_header(disk_guid, entries, lba=last_lba, other_lba=1, entries_lba=backup_entries_lba))
+        out.write(
+            _header(disk_guid, entries, lba=last_lba, other_lba=1, entries_lba=backup_entries_lba)
+        )
     return extents
 
 
 def _check(partitions: Sequence[Partition]) -> None:
     if len(partitions) > ENTRY_COUNT:
-        msg = f"partition table: expected at most {ENTRY_COUNT} partitions, got {len(partitions)}"
-        raise PartitionTableError(msg)
+        raise PartitionTableError(
+            f"partition table: expected at most {ENTRY_COUNT} partitions, got {len(partitions)}"
+        )
     if len({partition.guid for partition in partitions}) != len(partitions):
-        msg = "partition table: expected a different GUID for each partition, got one twice"
-        raise PartitionTableError(msg)
+        raise PartitionTableError(
+            "partition table: expected a different GUID for each partition, got one twice"
+        )
 
 
 def _place(partitions: Sequence[Partition]) -> tuple[Extent, ...]:
@@ -137,7 +143,9 @@ def _place(partitions: Sequence[Partition]) -> tuple[Extent, ...]:
     offset = ALIGNMENT_BYTES
     for partition in partitions:
         size = _round_up(partition.source.stat().st_size, SECTOR_BYTES)
-        extents.append(Extent(name=partition.name, guid=partition.guid, offset_bytes=offset, size_bytes=size))
+        extents.append(
+            Extent(name=partition.name, guid=partition.guid, offset_bytes=offset, size_bytes=size)
+        )
         offset = _round_up(offset + size, ALIGNMENT_BYTES)
     return tuple(extents)
 
@@ -152,7 +160,9 @@ def _entry_array(partitions: Sequence[Partition], extents: Sequence[Extent]) -> 
     return bytes(array).ljust(ENTRY_BYTES * ENTRY_COUNT, b"\0")
 
 
-def _header(disk_guid: UUID, entries: bytes, *, lba: int, other_lba: int, entries_lba: int) -> bytes:
+def _header(
+    disk_guid: UUID, entries: bytes, *, lba: int, other_lba: int, entries_lba: int
+) -> bytes:
     last_usable_lba = max(lba, other_lba) - _ENTRY_ARRAY_SECTORS - 1
 
     def packed(checksum: int) -> bytes:
@@ -178,7 +188,9 @@ def _header(disk_guid: UUID, entries: bytes, *, lba: int, other_lba: int, entrie
 
 def _protective_mbr(last_lba: int) -> bytes:
     # One partition of type EE over the whole disk keeps tools that know only MBR away from it.
-    record = struct.pack("<B3sB3sII", 0, b"\x00\x02\x00", 0xEE, b"\xff\xff\xff", 1, min(last_lba, 0xFFFFFFFF))
+    record = struct.pack(
+        "<B3sB3sII", 0, b"\x00\x02\x00", 0xEE, b"\xff\xff\xff", 1, min(last_lba, 0xFFFFFFFF)
+    )
     return (bytes(446) + record).ljust(SECTOR_BYTES - 2, b"\0") + b"\x55\xaa"
 
 

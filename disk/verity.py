@@ -1,7 +1,7 @@
 """dm-verity hash trees without a superblock: nothing that opens the image is read from the image.
 
-The salt, the algorithm and the number of blocks are part of what is measured (the kernel command line, or the
-descriptor that is extended into PCR 15), so a disk cannot bring its own.
+The salt, the algorithm and the number of blocks are part of what is measured (the initrd and the
+kernel command line, or the descriptor that is extended into PCR 15), so a disk cannot bring its own.
 
 Source: Linux, Documentation/admin-guide/device-mapper/verity.rst; cryptsetup, veritysetup(8).
 """
@@ -59,12 +59,14 @@ class VerityTree:
 def verity_salt(what: str) -> bytes:
     """Return the fixed salt of an image kind: SHA-256 of `blindllama root` or `blindllama app`.
 
-    A salt keeps trees of different kinds apart; it is no secret, and a random one would spoil reproduction.
+    It keeps trees of different kinds apart; it is no secret, and a random one cannot be repeated.
     """
     return sha256(f"blindllama {what}".encode()).digest()
 
 
-def verity_argv(data: str, hashes: str, *, root_hash_file: str, data_blocks: int, salt: bytes) -> list[str]:
+def verity_argv(
+    data: str, hashes: str, *, root_hash_file: str, data_blocks: int, salt: bytes
+) -> list[str]:
     """Return the veritysetup command that writes a hash tree without a superblock."""
     return [
         "veritysetup",
@@ -97,8 +99,10 @@ def build_verity(image: Path, hash_image: Path, *, tools: Tree, salt: bytes) -> 
     """
     data_blocks, rest = divmod(image.stat().st_size, BLOCK_BYTES)
     if rest or not data_blocks:
-        msg = f"{image.name}: expected whole blocks of {BLOCK_BYTES} bytes, got {image.stat().st_size} bytes"
-        raise VerityError(msg)
+        raise VerityError(
+            f"{image.name}: expected whole blocks of {BLOCK_BYTES} bytes, "
+            f"got {image.stat().st_size} bytes"
+        )
     root_hash_file = hash_image.with_name(f"{hash_image.name}.roothash")
     # veritysetup writes into what is there: a longer old tree would leave its end behind.
     hash_image.write_bytes(b"")

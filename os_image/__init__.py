@@ -1,1 +1,1 @@
-"""A minimal immutable virtual machine: root file system, initrd, kernel and disk from locked packages."""
+"""A minimal immutable virtual machine, from locked packages to a bootable disk."""

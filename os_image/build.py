@@ -1,4 +1,4 @@
-"""The steps from locked packages to a bootable disk, in order, and what is known about the result."""
+"""The steps from locked packages to a bootable disk, and what is known about the result."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from disk.gpt import (
     write_gpt,
 )
 from disk.verity import VerityTree, build_verity, verity_salt
-from os_image import rootfs
 from os_image.initrd import InitrdParts, build_initrd
 from os_image.kernel import Kernel
 from os_image.pe import authenticode_sha256, sections
+from os_image.rootfs import build_rootfs
 from os_image.uki import UkiParts, build_uki
 from supply_chain.digest import sha256_bytes, sha256_file
 from supply_chain.inputs.tree import cached_tree
@@ -102,13 +102,18 @@ def build_os_image(
     with tempfile.TemporaryDirectory(dir=out) as name:
         work = Path(name)
         with progress.step("root file system"):
-            root = _build_root(spec, lock=lock, store=store, trees=unpacked, work=work)
+            root = build_rootfs(
+                spec,
+                packages=lock.debian("rootfs"),
+                store=store,
+                tools=unpacked.tools,
+                kernel=unpacked.kernel,
+                work=work,
+            )
         with progress.step("root image and its hash tree"):
             image, tree_image = work / "root.erofs", work / "root.verity"
             build_erofs(root, image, tools=unpacked.tools, uuid=ROOT_UUID, epoch=EPOCH)
-            verity = build_verity(
-                image, tree_image, tools=unpacked.tools, salt=verity_salt("root")
-            )
+            verity = build_verity(image, tree_image, tools=unpacked.tools, salt=verity_salt("root"))
         with progress.step("initrd and UKI"):
             parts = _uki_parts(spec, verity, trees=unpacked, root=root)
             uki = build_uki(parts, tools=unpacked.tools, work=work)
@@ -186,31 +191,6 @@ def describe(spec: OsImageSpec, built: OsImage) -> str:
     return json.dumps(facts, indent=2) + "\n"
 
 
-def _build_root(
-    spec: OsImageSpec, *, lock: Lock, store: Store, trees: _Trees, work: Path
-) -> Path:
-    root, repository = work / "root", work / "repository"
-    repository.mkdir()
-    packages = rootfs.selected(lock.debian("rootfs"), spec)
-    rootfs.extract_packages(packages, store=store, tools=trees.tools, root=root, work=repository)
-    rootfs.prune(root, spec)
-    rootfs.lay_over(rootfs.HERE / "rootfs", root)
-    if spec.debug:
-        rootfs.lay_over(rootfs.HERE / "rootfs_debug", root)
-    rootfs.write_guest(root)
-    modules = trees.kernel.modules(spec.kernel.guest_modules)
-    early = {module.name for module in trees.kernel.modules(spec.kernel.initrd_modules)}
-    rootfs.write_modules(
-        root, trees.kernel.release, [module for module in modules if module.name not in early]
-    )
-    rootfs.write_accounts(root, spec)
-    rootfs.write_identity(root, spec)
-    rootfs.write_package_list(root, packages, store)
-    rootfs.precompile(root, tools=trees.tools)
-    rootfs.check(root, spec)
-    return root
-
-
 def _uki_parts(spec: OsImageSpec, verity: VerityTree, *, trees: _Trees, root: Path) -> UkiParts:
     initrd = InitrdParts(
         script="init",
@@ -221,9 +201,7 @@ def _uki_parts(spec: OsImageSpec, verity: VerityTree, *, trees: _Trees, root: Pa
     return UkiParts(
         kernel=trees.kernel.image,
         initrd=build_initrd(initrd, tools=trees.tools),
-        command_line=spec.command_line(
-            root_hash=verity.root_hash, data_blocks=verity.data_blocks
-        ),
+        command_line=spec.command_line(root_hash=verity.root_hash, data_blocks=verity.data_blocks),
         os_release=(root / "usr/lib/os-release").read_text("utf-8"),
         kernel_release=trees.kernel.release,
     )

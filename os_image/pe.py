@@ -1,10 +1,11 @@
 """PE images: their sections, and the digest that firmware measures when it loads one.
 
-The builder reads back with this what it made, and the prediction of PCR 4 and PCR 11 starts from it, so that both
-speak about the same bytes.
+The builder reads back with this what it made, and the prediction of PCR 4 and PCR 11 starts from
+it, so that both speak about the same bytes.
 
-Source: Microsoft PE/COFF specification, sections 2.5 to 4; "Windows Authenticode Portable Executable Signature
-Format" (2008), "Calculating the PE Image Hash"; EDK II, DxeTpm2MeasureBootLib, MeasurePeImageAndExtend.
+Source: Microsoft PE/COFF specification, sections 2.5 to 4; "Windows Authenticode Portable
+Executable Signature Format" (2008), "Calculating the PE Image Hash"; EDK II,
+DxeTpm2MeasureBootLib, MeasurePeImageAndExtend.
 """
 
 from __future__ import annotations
@@ -70,7 +71,9 @@ def sections(pe: bytes) -> tuple[Section, ...]:
         PeFormatError: A header is missing, cut off or points outside the file.
     """
     found = []
-    for name, virtual_size, virtual_address, raw_size, raw_offset in _read_headers(pe).section_table:
+    for name, virtual_size, virtual_address, raw_size, raw_offset in _read_headers(
+        pe
+    ).section_table:
         held = pe[raw_offset : raw_offset + min(raw_size, virtual_size)]
         found.append(
             Section(
@@ -92,16 +95,15 @@ def section(pe: bytes, name: str) -> Section:
     """
     found = [candidate for candidate in sections(pe) if candidate.name == name]
     if len(found) != 1:
-        msg = f"PE section {name}: expected exactly one, got {len(found)}"
-        raise PeFormatError(msg)
+        raise PeFormatError(f"PE section {name}: expected exactly one, got {len(found)}")
     return found[0]
 
 
 def authenticode_sha256(pe: bytes) -> Sha256:
     """Return the Authenticode SHA-256 digest of a PE32+ image.
 
-    This is the digest of the `EV_EFI_BOOT_SERVICES_APPLICATION` event in PCR 4: the file without its checksum, its
-    certificate table and the directory entry that points there.
+    This is the digest of the `EV_EFI_BOOT_SERVICES_APPLICATION` event in PCR 4: the file without
+    its checksum, its certificate table and the directory entry that points there.
 
     Args:
         pe: The whole file.
@@ -119,7 +121,9 @@ def authenticode_sha256(pe: bytes) -> Sha256:
         position = entry + _DIRECTORY_ENTRY_SIZE
     digest.update(pe[position : headers.headers_size])
     hashed_bytes = headers.headers_size
-    for _name, _vsize, _vaddr, raw_size, raw_offset in sorted(headers.section_table, key=lambda row: row[4]):
+    for _name, _vsize, _vaddr, raw_size, raw_offset in sorted(
+        headers.section_table, key=lambda row: row[4]
+    ):
         digest.update(pe[raw_offset : raw_offset + raw_size])
         hashed_bytes += raw_size
     digest.update(pe[hashed_bytes : len(pe) - headers.certificate_size])
@@ -128,39 +132,43 @@ def authenticode_sha256(pe: bytes) -> Sha256:
 
 def _read_headers(pe: bytes) -> _Headers:
     if pe[:2] != b"MZ":
-        msg = f"PE image: expected the DOS signature 'MZ', got {pe[:2]!r}"
-        raise PeFormatError(msg)
+        raise PeFormatError(f"PE image: expected the DOS signature 'MZ', got {pe[:2]!r}")
     try:
         return _parse_headers(pe)
     except struct.error as exc:
-        msg = f"PE image: a header is cut off, the file has {len(pe)} bytes"
-        raise PeFormatError(msg) from exc
+        raise PeFormatError(f"PE image: a header is cut off, the file has {len(pe)} bytes") from exc
 
 
 def _parse_headers(pe: bytes) -> _Headers:
     (pe_offset,) = struct.unpack_from("<I", pe, _PE_OFFSET)
     if pe[pe_offset : pe_offset + 4] != b"PE\0\0":
-        msg = f"PE image: expected the signature 'PE' at {pe_offset:#x}, got {pe[pe_offset : pe_offset + 4]!r}"
-        raise PeFormatError(msg)
+        got = pe[pe_offset : pe_offset + 4]
+        raise PeFormatError(f"PE image: expected the signature 'PE' at {pe_offset:#x}, got {got!r}")
     coff = pe_offset + 4
     section_count, optional_size = struct.unpack_from("<2xH12xH", pe, coff)
     optional = coff + _COFF_HEADER_SIZE
     magic, headers_size = struct.unpack_from("<H58xI", pe, optional)
     if magic != _PE32_PLUS:
-        msg = f"PE image: expected a PE32+ optional header ({_PE32_PLUS:#x}), got {magic:#x}"
-        raise PeFormatError(msg)
+        raise PeFormatError(
+            f"PE image: expected a PE32+ optional header ({_PE32_PLUS:#x}), got {magic:#x}"
+        )
     (directory_count,) = struct.unpack_from("<I", pe, optional + _DIRECTORY_COUNT_OFFSET)
-    has_certificates = directory_count > 4  # noqa: PLR2004 (the certificate table is the fifth directory)
+    has_certificates = directory_count > 4  # the certificate table is the fifth
     certificate_size = (
-        struct.unpack_from("<4xI", pe, optional + _CERTIFICATE_DIRECTORY_OFFSET)[0] if has_certificates else 0
+        struct.unpack_from("<4xI", pe, optional + _CERTIFICATE_DIRECTORY_OFFSET)[0]
+        if has_certificates
+        else 0
     )
     table = tuple(
-        _SECTION_HEADER.unpack_from(pe, optional + optional_size + index * 40)[:5] for index in range(section_count)
+        _SECTION_HEADER.unpack_from(pe, optional + optional_size + index * 40)[:5]
+        for index in range(section_count)
     )
     for name, _virtual_size, _virtual_address, raw_size, raw_offset in table:
         if raw_offset + raw_size > len(pe):
-            msg = f"PE section {name!r}: ends at {raw_offset + raw_size}, but the file has {len(pe)} bytes"
-            raise PeFormatError(msg)
+            raise PeFormatError(
+                f"PE section {name!r}: ends at {raw_offset + raw_size}, "
+                f"but the file has {len(pe)} bytes"
+            )
     return _Headers(
         optional_offset=optional,
         headers_size=headers_size,

@@ -1,6 +1,7 @@
 """The unified kernel image: kernel, initrd and command line in one PE file that is measured whole.
 
-Source: UAPI Group Specifications, UPG.5 "Unified Kernel Image"; systemd 257, ukify(1), systemd-stub(7).
+Source: UAPI Group Specifications, UPG.5 "Unified Kernel Image"; systemd 257, ukify(1) and
+systemd-stub(7).
 """
 
 from __future__ import annotations

@@ -1,0 +1,69 @@
+"""Tasks about the OS image alone: `os-image.build` and `os-image.inspect`."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+from invoke.collection import Collection
+from invoke.context import Context
+from invoke.exceptions import Exit
+from invoke.tasks import task
+
+from os_image.build import DESCRIPTION_NAME, LOCK_SETS, build_os_image
+from os_image.spec import SPEC_NAME, read_spec
+from supply_chain.errors import BuildError
+from supply_chain.inputs import fetch
+from supply_chain.inputs.lock import LOCK_NAME, read_lock
+from supply_chain.inputs.store import Store
+from supply_chain.progress import ConsoleProgress
+from supply_chain.workspace import Workspace, fresh_dir
+
+_ROOT = Path(__file__).resolve().parent.parent
+_FOLDERS = {False: "os-image", True: "os-image-debug"}
+
+
+@task(help={"debug": "an image with a root shell on its console, and other measurements"})
+def build(_context: Context, debug: bool = False) -> None:
+    """Build the disk into build/os-image, or build/os-image-debug, unsigned."""
+    workspace = Workspace.at(_ROOT, os.environ)
+    store = Store(workspace.store)
+    progress = ConsoleProgress()
+    try:
+        lock = read_lock(_ROOT / LOCK_NAME)
+        fetch(lock, LOCK_SETS, store, progress, environ=os.environ)
+        with fresh_dir(workspace.build / _FOLDERS[debug]) as out:
+            built = build_os_image(
+                read_spec(_ROOT / "os_image" / SPEC_NAME, debug=debug),
+                lock=lock,
+                store=store,
+                trees=workspace.trees,
+                out=out,
+                progress=progress,
+            )
+    except BuildError as exc:
+        raise Exit(str(exc), code=1) from exc
+    print(f"build/{_FOLDERS[debug]}: root hash {built.verity.root_hash.hex()}")
+
+
+@task(help={"debug": "the debug image"})
+def inspect(_context: Context, debug: bool = False) -> None:
+    """Show what the image that was built consists of."""
+    path = Workspace.at(_ROOT, os.environ).build / _FOLDERS[debug] / DESCRIPTION_NAME
+    if not path.exists():
+        raise Exit(f"{path.relative_to(_ROOT)} is not there; run: invoke os-image.build", code=1)
+    facts = json.loads(path.read_bytes())
+    print(f"{facts['name']}{' (debug)' if facts['debug'] else ''}, Linux {facts['kernel_release']}")
+    print(f"command line: {facts['command_line']}")
+    print(f"root hash: {facts['root']['root_hash']} over {facts['root']['data_blocks']} blocks")
+    for part in facts["partitions"]:
+        print(f"partition {part['name']}: {part['size_bytes']} bytes at {part['offset_bytes']}")
+    for section in facts["uki"]["sections"]:
+        print(f"UKI section {section['name']}: {section['size']} bytes, {section['sha256']}")
+    print(f"packages: {', '.join(facts['packages'])}")
+
+
+ns = Collection("os-image")
+ns.add_task(build)
+ns.add_task(inspect)
