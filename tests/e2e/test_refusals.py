@@ -83,26 +83,25 @@ def test_another_nonce(claimed: Claimed, published: Published, policy: Policy) -
 
 
 @pytest.mark.parametrize(
-    ("part", "at", "code"),
+    ("part", "at"),
     [
-        # The last byte of the attest is in the PCR digest; the signature no longer covers it.
-        ("attest", -1, Code.QUOTE_SIGNATURE),
-        ("attest", 0, Code.QUOTE_MAGIC),
-        ("attest", 5, Code.QUOTE_TYPE),
-        ("signature", -1, Code.QUOTE_SIGNATURE),
+        pytest.param("attest", 0, id="magic"),
+        pytest.param("attest", 5, id="type"),
+        pytest.param("attest", -1, id="PCR digest"),
+        pytest.param("signature", -1, id="signature"),
     ],
 )
 def test_a_flipped_byte_of_the_quote(
-    claimed: Claimed, published: Published, policy: Policy, part: str, at: int, code: Code
+    claimed: Claimed, published: Published, policy: Policy, part: str, at: int
 ) -> None:
-    """Q4: each byte of the quote is signed, or is the signature."""
+    """Q4: the signature is checked over the exact bytes before any of them is believed."""
 
     def change(document: dict[str, Any]) -> None:
         document["quote"][part] = _flip(document["quote"][part], at=at)
 
     with pytest.raises(VerificationError) as caught:
         _verify(_changed(claimed, change), published, policy)
-    assert caught.value.code == code
+    assert caught.value.code == Code.QUOTE_SIGNATURE
 
 
 def test_a_changed_register(claimed: Claimed, published: Published, policy: Policy) -> None:

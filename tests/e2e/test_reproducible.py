@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import MEASURE, Site
+from pipeline import Site
 from supply_chain.step import StepResult
 
 pytestmark = pytest.mark.e2e
@@ -21,7 +21,6 @@ HABITS = {
     "LANG": "tr_TR.UTF-8",
     "LC_ALL": "tr_TR.UTF-8",
     "SOURCE_DATE_EPOCH": "1",
-    "UMASK": "ignored",
 }
 
 
@@ -36,7 +35,7 @@ def test_a_build_elsewhere_is_equal(
     for name in filter(None, tracked.split("\0")):
         target = elsewhere / name
         target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(site.workspace.root / name, target)
+        shutil.copy(site.workspace.root / name, target, follow_symlinks=False)
     # The inputs are the same by digest, so they are not fetched twice; the trees are unpacked anew.
     store = elsewhere / ".cache" / "store"
     store.parent.mkdir()
@@ -61,4 +60,3 @@ def test_a_build_elsewhere_is_equal(
         for name, digest in result.products.items()
     }
     assert set(run.stdout.splitlines()) == expected
-    assert MEASURE in results
