@@ -10,6 +10,7 @@ Names on the wire are `inputs/<input>` for locked inputs and `<step>/<file>` for
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -140,10 +141,18 @@ def _code_digest(path: Path) -> Sha256:
     sources = sorted(
         file
         for file in path.rglob("*")
-        if file.is_file() and "__pycache__" not in file.parts and file.suffix != ".pyc"
+        if (file.is_symlink() or file.is_file()) and "__pycache__" not in file.parts
     )
-    lines = (f"{file.relative_to(path)} {sha256_file(file).hex}" for file in sources)
-    return sha256_bytes("\n".join(lines).encode())
+    return sha256_bytes("\n".join(_code_line(path, file) for file in sources).encode())
+
+
+def _code_line(folder: Path, file: Path) -> str:
+    """Return what of a source file can reach a product: its place, content, and whether it runs."""
+    name = file.relative_to(folder)
+    if file.is_symlink():
+        return f"{name} -> {file.readlink()}"
+    runs = "x" if os.access(file, os.X_OK) else "-"
+    return f"{name} {runs} {sha256_file(file).hex}"
 
 
 def _kept(

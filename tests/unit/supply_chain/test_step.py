@@ -97,6 +97,24 @@ def test_compiled_python_does_not_count_as_code(kitchen: Kitchen) -> None:
     assert kitchen.runs == 1
 
 
+def test_a_changed_link_or_mode_runs_again(kitchen: Kitchen) -> None:
+    """Links and executable bits are copied into images, so they are code as well."""
+    link = kitchen.code / "files" / "link"
+    link.parent.mkdir()
+    link.symlink_to("nowhere")
+    kitchen.run(kitchen.step())
+    link.unlink()
+    link.symlink_to("elsewhere")
+    kitchen.run(kitchen.step())
+    assert kitchen.runs == 2
+    script = link.with_name("script")
+    script.write_text("")
+    kitchen.run(kitchen.step())
+    script.chmod(0o755)
+    kitchen.run(kitchen.step())
+    assert kitchen.runs == 4
+
+
 def test_a_damaged_product_is_made_again(kitchen: Kitchen) -> None:
     """The cache trusts bytes, never a record of them."""
     first = kitchen.run(kitchen.step())
