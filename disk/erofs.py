@@ -20,6 +20,9 @@ def erofs_argv(source: str, image: str, *, uuid: UUID, epoch: int) -> list[str]:
     Owners and modes come from the tree itself: `--all-root` would lose the ones that services need.
     """
     return [
+        # It prefers this variable to -T, and then leaves the times of older files as they are.
+        "env",
+        "--unset=SOURCE_DATE_EPOCH",
         "mkfs.erofs",
         "--quiet",
         "-zlz4hc,level=9",  # "-zlz4hc,9" is refused without a word when --quiet is given

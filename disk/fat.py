@@ -71,13 +71,14 @@ def build_fat(image: Path, files: Mapping[str, Path], *, tools: Tree, volume_id:
         FatError: A path is not absolute or leaves the file system.
         CommandError: A tool refused.
     """
+    directories = _directories(files)
     size = fat_size_bytes(sum(source.stat().st_size for source in files.values()))
     image.unlink(missing_ok=True)
     with tempfile.TemporaryDirectory(dir=image.parent) as name:
         work = Path(name)
         binds = [Bind(host=work, inside=_WORK, read_only=False)]
         tools.run(mkfs_argv(f"{_WORK}/image", size_bytes=size, volume_id=volume_id), binds=binds)
-        for directory in _directories(files):
+        for directory in directories:
             tools.run(["mmd", "-i", f"{_WORK}/image", f"::{directory}"], binds=binds)
         for path in sorted(files):
             _copy_with_fixed_time(files[path], work / "file")
