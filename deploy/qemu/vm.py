@@ -46,6 +46,7 @@ _TPM_RECORD = "swtpm.json"
 _GUEST_RECORD = "guest.json"
 _CONTROL = re.compile(rb"\x1b\[[0-9;?=]*[A-Za-z]|[\x00-\x08\x0b-\x1f]")
 _PANIC = "Kernel panic"
+_LAST_WORDS = ("blindllama: ", "device-mapper: verity: ", "systemd[1]: ", "Oops: ", _PANIC)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -234,6 +235,13 @@ def console_tail(guest: Guest, lines: int = _CONSOLE_LINES) -> list[str]:
     return [line.rstrip() for line in text.splitlines() if line.strip()][-lines:]
 
 
+def last_words(guest: Guest) -> list[str]:
+    """What the console says about why the guest stopped, without the traces that follow it."""
+    tail = console_tail(guest, _CONSOLE_TAIL_BYTES)
+    said = [line for line in tail if any(word in line for word in _LAST_WORDS)]
+    return said or tail[-_CONSOLE_LINES:]
+
+
 def is_healthy(guest: Guest) -> bool:
     """Whether the guest's application answers. This is liveness only: nothing is verified here."""
     context = ssl.create_default_context()
@@ -312,8 +320,8 @@ def _wait_until_healthy(guest: Guest, timeout_s: float, progress: Progress) -> N
 
 def _boot_error(guest: Guest, what: str) -> BootError:
     complaint = (guest.directory / "qemu.output").read_text(errors="replace").strip()
-    lines = [f"the guest {what}; its console's last lines ({guest.console}):"]
-    lines += [f"  {line}" for line in console_tail(guest)]
+    lines = [f"the guest {what}; its console ({guest.console}) ends with:"]
+    lines += [f"  {line}" for line in last_words(guest)]
     if complaint:
         lines.append(f"QEMU said: {complaint}")
     return BootError("\n".join(lines))

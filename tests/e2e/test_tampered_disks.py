@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import replace
@@ -24,33 +25,31 @@ pytestmark = pytest.mark.e2e
 WAIT_S = 150.0
 """A guest that has not answered by then does not answer; a good one takes a third of it."""
 SECTOR = 512
+EMULATOR_PANIC = "Oops: int3"
+"""About one boot in 45 under TCG trips over the kernel's patching of its own code."""
+EMULATOR_PANICS = 3
+CORRUPTED = r"device-mapper: verity: .* corrupted"
+"""What dm-verity says on the console before it stops the kernel."""
 
 
 def test_a_byte_of_the_root_file_system(site: Site, published: Published, tmp_path: Path) -> None:
     """Read through dm-verity: the kernel stops, QEMU ends, nobody answers."""
-    with pytest.raises(BootError):
-        _boot(site, published, tmp_path, os_disk=_flipped_partition(published, tmp_path, "root"))
+    _assert_corrupted(site, tmp_path, os_disk=_flipped_partition(site, published, tmp_path, "root"))
 
 
 def test_a_byte_of_the_root_hash_tree(site: Site, published: Published, tmp_path: Path) -> None:
     """The tree's top is checked against the hash on the measured command line."""
-    with pytest.raises(BootError):
-        _boot(
-            site,
-            published,
-            tmp_path,
-            os_disk=_flipped_partition(published, tmp_path, "root-verity"),
-        )
+    _assert_corrupted(
+        site, tmp_path, os_disk=_flipped_partition(site, published, tmp_path, "root-verity")
+    )
 
 
 def test_a_byte_of_the_application(site: Site, published: Published, tmp_path: Path) -> None:
     """The file system's own superblock is read through dm-verity too: no application starts."""
     disk = tmp_path / "app.img"
     shutil.copyfile(published.folder / deployed.APP_DISK, disk)
-    start = _first_partition(disk)
-    _flip(disk, start + 1024)
-    with pytest.raises(BootError):
-        _boot(site, published, tmp_path, app_disk=disk)
+    _flip(disk, _first_partition(disk) + 1024)
+    _assert_corrupted(site, tmp_path, app_disk=disk)
 
 
 def test_a_byte_of_the_uki(
@@ -66,7 +65,7 @@ def test_a_byte_of_the_uki(
     offset = uki.index(mark)
     assert content[at + offset : at + offset + len(mark)] == mark
     _flip(disk, at + offset + len(mark) - 1)
-    guest = _boot(site, published, tmp_path, os_disk=disk)
+    guest = _boot(site, tmp_path, os_disk=disk, attempts=vm.ATTEMPTS)
     try:
         with pytest.raises(VerificationError) as caught:
             verify_and_connect(guest.url, release=published.evidence, policy=published.policy)
@@ -78,11 +77,11 @@ def test_a_byte_of_the_uki(
 
 def _boot(
     site: Site,
-    published: Published,
     folder: Path,
     *,
     os_disk: Path | None = None,
     app_disk: Path | None = None,
+    attempts: int = 1,
 ) -> vm.Guest:
     parts = deployed.release_parts(site.workspace, now=site.clock())
     parts = replace(parts, os_disk=os_disk or parts.os_disk, app_disk=app_disk or parts.app_disk)
@@ -91,17 +90,27 @@ def _boot(
         parts,
         now=site.clock(),
         timeout_s=WAIT_S,
-        attempts=1,
+        attempts=attempts,
         progress=site.progress,
     )
 
 
-def _flipped_partition(published: Published, folder: Path, name: str) -> Path:
+def _assert_corrupted(
+    site: Site, folder: Path, *, os_disk: Path | None = None, app_disk: Path | None = None
+) -> None:
+    """Boot and see dm-verity stop the kernel; the emulator's own rare panics do not count."""
+    for _ in range(EMULATOR_PANICS):
+        with pytest.raises(BootError) as caught:
+            _boot(site, folder, os_disk=os_disk, app_disk=app_disk)
+        if EMULATOR_PANIC not in str(caught.value):
+            break
+    assert re.search(CORRUPTED, str(caught.value)), str(caught.value)
+
+
+def _flipped_partition(site: Site, published: Published, folder: Path, name: str) -> Path:
     disk = folder / "os.img"
     shutil.copyfile(published.folder / deployed.OS_DISK, disk)
-    facts = json.loads(
-        (published.folder.parent.parent / "build/os-image/os-image.json").read_text()
-    )
+    facts = json.loads((site.workspace.build / OS_IMAGE / "os-image.json").read_text())
     partition = next(entry for entry in facts["partitions"] if entry["name"] == name)
     # In a file system's superblock, in a tree's top block: read at every boot.
     _flip(disk, partition["offset_bytes"] + 1024)
