@@ -6,13 +6,18 @@ PCRs, and its qualifying data ties the caller's nonce to the key that the connec
 Source: docs/verification.md, steps 6 to 8.
 """
 
+from __future__ import annotations
+
 import base64
 import hashlib
 import json
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from os_image.guest.nonce_tree import NoncePath
-from os_image.guest.tpm import Quote
+if TYPE_CHECKING:
+    # Only a type: the document can be written where there is no TPM library.
+    from os_image.guest.nonce_tree import NoncePath
+    from os_image.guest.tpm import Quote
 
 _LABEL = b"blindllama/quote/v1\0"
 
