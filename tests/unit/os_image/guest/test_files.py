@@ -5,8 +5,6 @@ from __future__ import annotations
 import configparser
 import json
 import re
-import shutil
-import subprocess
 import tomllib
 from collections import Counter
 from pathlib import Path
@@ -14,6 +12,10 @@ from pathlib import Path
 import pytest
 
 from os_image.guest import app, app_description, runtime
+from supply_chain.inputs.lock import Lock
+from supply_chain.inputs.store import Store
+from supply_chain.inputs.tree import Bind, Tree
+from tests.conftest import locked_tree
 
 FILES = Path(app.__file__).parent / "files"
 UNITS = FILES / "etc" / "systemd" / "system"
@@ -124,24 +126,23 @@ def test_the_ingress_speaks_tls_1_3_and_does_not_log_requests() -> None:
     assert not re.search(r"^\t+log$|^\tlog \{\n\t\toutput file", text, re.MULTILINE)
 
 
-@pytest.mark.root
-def test_the_kernel_takes_the_packet_filter() -> None:
-    if shutil.which("nft") is None or shutil.which("unshare") is None:
-        pytest.skip("needs nft and unshare")
-    argv = ["unshare", "--net", "nft", "-f", str(FIREWALL)]
-    completed = subprocess.run(argv, capture_output=True, check=False)
-    if b"Operation not permitted" in completed.stderr:
-        pytest.skip("needs the right to make a network namespace")
+@pytest.fixture(scope="module")
+def guest_tree(lock: Lock, store: Store) -> Tree:
+    """The guest's own packages, in a root of their own."""
+    return locked_tree("rootfs", lock, store)
+
+
+def test_the_kernel_takes_the_packet_filter(guest_tree: Tree) -> None:
+    # A tree's programs run in a network namespace of their own: no rule reaches this machine.
+    rules = Bind(host=FIREWALL, inside="/mnt/firewall.nft")
+    completed = guest_tree.run(["/usr/sbin/nft", "-f", "/mnt/firewall.nft"], binds=[rules])
     assert completed.stderr == b""
-    assert completed.returncode == 0
 
 
-def test_caddy_takes_the_caddyfile() -> None:
-    caddy = shutil.which("caddy")
-    if caddy is None:
-        pytest.skip("needs caddy")
-    argv = [caddy, "adapt", "--config", str(CADDYFILE), "--adapter", "caddyfile"]
-    completed = subprocess.run(argv, capture_output=True, check=True)
+def test_caddy_takes_the_caddyfile(guest_tree: Tree) -> None:
+    config = Bind(host=CADDYFILE, inside="/mnt/Caddyfile")
+    argv = ["/usr/bin/caddy", "adapt", "--config", "/mnt/Caddyfile", "--adapter", "caddyfile"]
+    completed = guest_tree.run(argv, binds=[config])
     server = json.loads(completed.stdout)["apps"]["http"]["servers"]["srv0"]
     assert server["listen"] == [":443"]
     (policy,) = server["tls_connection_policies"]
