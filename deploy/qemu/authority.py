@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import NameOID, ObjectIdentifier
 
+from supply_chain.errors import BootError
 from supply_chain.workspace import fresh_dir
 
 if TYPE_CHECKING:
@@ -59,15 +60,23 @@ class Authority:
         Args:
             home: A directory of its own; its key file is readable by its owner alone.
             now: The time from which new certificates are valid.
+
+        Raises:
+            BootError: Its key is not there or not what was written.
         """
         if not home.exists():
             with fresh_dir(home) as fresh:
                 _create(fresh, now)
-        key = serialization.load_pem_private_key(
-            (home / _INTERMEDIATE_KEY).read_bytes(), password=None
-        )
+        pem = home / _INTERMEDIATE_KEY
+        try:
+            key = serialization.load_pem_private_key(pem.read_bytes(), password=None)
+        except (ValueError, TypeError, FileNotFoundError):
+            key = None
         if not isinstance(key, rsa.RSAPrivateKey):
-            raise TypeError(f"{home}: expected an RSA key, got {type(key).__name__}")
+            raise BootError(
+                f"{pem}: expected an RSA key; delete {home} to get a new simulated TPM, "
+                "and with the next release a policy that names its root"
+            )
         return cls(
             root_der=(home / _ROOT_CERTIFICATE).read_bytes(),
             intermediate_der=(home / _INTERMEDIATE_CERTIFICATE).read_bytes(),

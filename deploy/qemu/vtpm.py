@@ -31,7 +31,7 @@ from deploy.qemu.authority import Authority
 from deploy.qemu.machine import require_host_tools
 from supply_chain.errors import BootError
 from supply_chain.process import run, spawn
-from supply_chain.workspace import fresh_dir, replace_file
+from supply_chain.workspace import fresh_dir, held, replace_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -81,7 +81,11 @@ def provision(state: Path, *, now: datetime) -> ProvisionedTpm:
         MissingToolError: A program of the host is not installed.
     """
     require_host_tools()
-    home = state / "vtpm"
+    with held(state / "vtpm.lock"):
+        return _provisioned(state / "vtpm", now)
+
+
+def _provisioned(home: Path, now: datetime) -> ProvisionedTpm:
     authority = Authority.load_or_create(home / "authority", now=now)
     identity = home / "identity"
     if not _is_current(identity / _CERTIFICATE, authority, now):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from supply_chain.inputs.debian import Archives, fetch_debian
 from supply_chain.inputs.lock import DebianPackage, Wheel
 from supply_chain.inputs.wheel import fetch_wheels
+from supply_chain.workspace import held
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -43,10 +44,19 @@ def fetch(
         FetchError: An input cannot be had.
         LockError: The lock holds no set or wheel of that name.
     """
-    missing = [item for item in lock.inputs(*names) if not store.has(item.sha256)]
-    debs = [item for item in missing if isinstance(item, DebianPackage)]
-    if debs:
-        archives = Archives.of_machine(environ)
-        fetch_debian(debs, store, lock=lock, archives=archives, progress=progress)
-    wheels = [item for item in missing if isinstance(item, Wheel)]
-    fetch_wheels(wheels, store, environ=environ, progress=progress)
+    wanted = lock.inputs(*names)
+    if all(store.has(item.sha256) for item in wanted):
+        return
+    # Two runs that share a store would write the same unfinished downloads.
+    with held(
+        store.root.with_name(f"{store.root.name}.lock"),
+        progress,
+        "another run that fetches into the same store",
+    ):
+        missing = [item for item in wanted if not store.has(item.sha256)]
+        debs = [item for item in missing if isinstance(item, DebianPackage)]
+        if debs:
+            archives = Archives.of_machine(environ)
+            fetch_debian(debs, store, lock=lock, archives=archives, progress=progress)
+        wheels = [item for item in missing if isinstance(item, Wheel)]
+        fetch_wheels(wheels, store, environ=environ, progress=progress)

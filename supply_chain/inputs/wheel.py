@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import re
 import sys
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from supply_chain import process
 from supply_chain.digest import Sha256, sha256_file
 from supply_chain.errors import CommandError, DigestMismatchError, FetchError
 from supply_chain.inputs.lock import Wheel
+from supply_chain.workspace import scratch_dir
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from pathlib import Path
 
     from supply_chain.inputs.store import Store
     from supply_chain.progress import Progress
@@ -39,9 +39,10 @@ def fetch_wheels(
         requirement = f"{wheel.name}=={wheel.version} --hash=sha256:{wheel.sha256.hex}"
         with (
             progress.step(f"fetching {wheel.filename}, {size_mib:.0f} MiB"),
-            tempfile.TemporaryDirectory(dir=_beside(store)) as folder,
+            # On the store's file system, so that a finished download is moved and not copied.
+            scratch_dir(store.root / "part", wheel.name) as folder,
         ):
-            found = _pip_download(requirement, Path(folder), environ, "--require-hashes")
+            found = _pip_download(requirement, folder, environ, "--require-hashes")
             store.adopt(found, wheel.sha256, name=wheel.filename)
 
 
@@ -55,9 +56,9 @@ def resolve_wheel(
     """
     with (
         progress.step(f"looking up {name} {version}"),
-        tempfile.TemporaryDirectory(dir=_beside(store)) as folder,
+        scratch_dir(store.root / "part", name) as folder,
     ):
-        found = _pip_download(f"{name}=={version}", Path(folder), environ)
+        found = _pip_download(f"{name}=={version}", folder, environ)
         wheel = Wheel(
             name=name,
             version=version,
@@ -67,13 +68,6 @@ def resolve_wheel(
         )
         store.adopt(found, wheel.sha256, name=wheel.filename)
         return wheel
-
-
-def _beside(store: Store) -> Path:
-    # On the store's file system, so that a finished download is moved and not copied.
-    folder = store.root / "part"
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
 
 
 def _pip_download(

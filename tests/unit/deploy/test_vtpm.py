@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import stat
 import struct
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -172,5 +173,23 @@ def test_an_authority_with_a_key_of_another_kind_is_refused(tmp_path: Path) -> N
             serialization.NoEncryption(),
         )
     )
-    with pytest.raises(TypeError, match="expected an RSA key"):
+    with pytest.raises(BootError, match="expected an RSA key; delete"):
         Authority.load_or_create(home, now=NOW)
+
+
+@pytest.mark.parametrize("content", [b"", b"-----BEGIN", None])
+def test_a_damaged_authority_says_what_to_do(tmp_path: Path, content: bytes | None) -> None:
+    home = tmp_path / "authority"
+    Authority.load_or_create(home, now=NOW)
+    (home / "intermediate.key").unlink()
+    if content is not None:
+        (home / "intermediate.key").write_bytes(content)
+    with pytest.raises(BootError, match=f"delete {home}") as caught:
+        Authority.load_or_create(home, now=NOW)
+    assert caught.value.code == "build.boot"
+
+
+def test_two_first_runs_at_once_make_one_identity(tmp_path: Path, host_tools: None) -> None:
+    with ThreadPoolExecutor(2) as pool:
+        one, two = pool.map(lambda _: vtpm.provision(tmp_path, now=NOW), range(2))
+    assert one == two

@@ -1,11 +1,17 @@
 from __future__ import annotations
 
+import multiprocessing
 import os
+import signal
+import threading
+import time
+from multiprocessing.synchronize import Event
 from pathlib import Path
 
 import pytest
 
-from supply_chain.workspace import EPOCH, Workspace, fresh_dir, replace_file
+from supply_chain.progress import SilentProgress
+from supply_chain.workspace import EPOCH, Workspace, fresh_dir, held, replace_file, scratch_dir
 
 
 class StoppedError(Exception):
@@ -75,3 +81,130 @@ def test_a_failure_leaves_the_old_directory_and_nothing_else(tmp_path: Path) -> 
         raise StoppedError
     assert [entry.name for entry in target.iterdir()] == ["old"]
     assert [entry.name for entry in tmp_path.iterdir()] == ["target"]
+
+
+SPAWN = multiprocessing.get_context("spawn")
+
+
+def fill(target: Path, filling: Event) -> None:
+    """Be in the middle of filling a directory, for ever."""
+    with fresh_dir(target) as work:
+        (work / "half").touch()
+        filling.set()
+        threading.Event().wait()
+
+
+def killed_while_filling(target: Path) -> None:
+    filling = SPAWN.Event()
+    process = SPAWN.Process(target=fill, args=(target, filling))
+    process.start()
+    assert filling.wait(30)
+    assert process.pid is not None
+    os.kill(process.pid, signal.SIGKILL)
+    process.join(30)
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(entry.name for entry in folder.iterdir())
+
+
+def test_what_a_killed_run_has_left_is_gone_after_the_next_one(tmp_path: Path) -> None:
+    target = tmp_path / "target"
+    target.mkdir()
+    (target / "old").touch()
+    killed_while_filling(target)
+    assert names(target) == ["old"]
+    assert len(names(tmp_path)) == 2
+    with fresh_dir(target) as work:
+        (work / "new").touch()
+    assert names(target) == ["new"]
+    assert names(tmp_path) == ["target"]
+
+
+def test_what_another_run_is_filling_is_left_alone(tmp_path: Path) -> None:
+    target = tmp_path / "target"
+    with fresh_dir(target) as work:
+        (work / "file").touch()
+        with scratch_dir(tmp_path, "target") as other:
+            assert other != work
+            assert names(work) == ["file"]
+    assert names(target) == ["file"]
+
+
+def test_only_directories_of_the_same_name_are_swept(tmp_path: Path) -> None:
+    others = [".target-debug.abcdefgh", ".target.toml", ".target.abcdefghi", "target.abcdefgh"]
+    for name in others:
+        (tmp_path / name).mkdir()
+    (tmp_path / ".target.12345678").write_text("a file")
+    (tmp_path / ".target.87654321").symlink_to(tmp_path / others[0])
+    before = names(tmp_path)
+    with scratch_dir(tmp_path, "target"):
+        pass
+    assert names(tmp_path) == before
+
+
+def test_a_directory_is_there_at_every_moment_of_its_replacement(tmp_path: Path) -> None:
+    target, missed, done = tmp_path / "target", [], threading.Event()
+
+    def watch() -> None:
+        while not done.is_set():
+            # The file of the old directory or of the new one, never none.
+            if not (target / "file").exists() and not (target / "file").exists():
+                missed.append(time.monotonic())
+
+    with fresh_dir(target) as work:
+        (work / "file").touch()
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    for _ in range(200):
+        with fresh_dir(target) as work:
+            (work / "file").touch()
+    done.set()
+    watcher.join()
+    assert missed == []
+    assert names(tmp_path) == ["target"]
+
+
+class Notes(SilentProgress):
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.texts.append(text)
+
+
+def test_a_second_run_in_a_checkout_says_that_it_waits(workspace: Workspace) -> None:
+    first, second, order = Notes(), Notes(), []
+
+    def run() -> None:
+        with workspace.exclusive(second):
+            order.append("second")
+
+    with workspace.exclusive(first):
+        thread = threading.Thread(target=run)
+        thread.start()
+        deadline = time.monotonic() + 30
+        while not second.texts and time.monotonic() < deadline:
+            time.sleep(0.01)
+        order.append("first")
+    thread.join()
+    assert order == ["first", "second"]
+    assert first.texts == []
+    assert second.texts == ["waiting for another run in this checkout to end"]
+
+
+def hold(path: Path, holding: Event) -> None:
+    with held(path):
+        holding.set()
+        threading.Event().wait()
+
+
+def test_a_killed_process_holds_nothing(tmp_path: Path) -> None:
+    holding = SPAWN.Event()
+    process = SPAWN.Process(target=hold, args=(tmp_path / "lock", holding))
+    process.start()
+    assert holding.wait(30)
+    process.kill()
+    process.join(30)
+    with held(tmp_path / "lock"):
+        pass
