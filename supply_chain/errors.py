@@ -18,10 +18,20 @@ from typing import TYPE_CHECKING, ClassVar
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from pydantic import ValidationError
+
     from supply_chain.digest import Sha256
 
 STDERR_LINES = 20
 """How much of a failed program's complaint is repeated in the error."""
+
+
+def faults(exc: ValidationError) -> str:
+    """Return what a schema refused, as one line: where and why, without pydantic's own wording."""
+    return "; ".join(
+        f"{'.'.join(map(str, fault['loc'])) or 'all of it'}: {fault['msg']}"
+        for fault in exc.errors(include_url=False, include_context=False, include_input=False)
+    )
 
 
 class BuildError(Exception):

@@ -11,7 +11,7 @@ from blindllama import measurements
 from deploy.qemu import vm, vtpm
 from deploy.qemu.machine import Accelerator, Firmware, MachineProfile
 from supply_chain.digest import sha256_file
-from supply_chain.errors import BootError
+from supply_chain.errors import BootError, faults
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -93,11 +93,13 @@ def read_machine(folder: Path) -> MachineProfile:
     wanted = (OS_DISK, APP_DISK, FIRMWARE_CODE, FIRMWARE_VARIABLES, MACHINE)
     missing = [name for name in wanted if not (folder / name).is_file()]
     if missing:
-        raise BootError(f"{folder}: expected a release, it lacks {', '.join(missing)}")
+        raise BootError(
+            f"{folder}: expected a release, it lacks {', '.join(missing)}; make one: invoke release"
+        )
     try:
         wire = measurements.MachineProfile.model_validate_json((folder / MACHINE).read_bytes())
     except ValidationError as exc:
-        raise BootError(f"{folder / MACHINE}: expected a machine profile: {exc}") from exc
+        raise BootError(f"{folder / MACHINE}: expected a machine profile: {faults(exc)}") from exc
     got = sha256_file(folder / FIRMWARE_CODE).hex
     if got != wire.firmware_sha256:
         raise BootError(f"{FIRMWARE_CODE}: expected sha256 {wire.firmware_sha256}, got {got}")

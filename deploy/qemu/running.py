@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from supply_chain.errors import BootError
 from supply_chain.process import spawn
 from supply_chain.workspace import replace_file
 
@@ -66,14 +67,23 @@ def start(argv: Sequence[str], *, output: Path, record: Path) -> RunningProcess:
 
 
 def read_record(record: Path) -> RunningProcess | None:
-    """The process that a file remembers; None when there is no such file."""
+    """The process that a file remembers; None when there is no such file.
+
+    Raises:
+        BootError: The file is damaged.
+    """
     try:
         entry = json.loads(record.read_bytes())
+        return RunningProcess(
+            argv=tuple(entry["argv"]), pid=entry["pid"], start_ticks=entry["start_ticks"]
+        )
     except FileNotFoundError:
         return None
-    return RunningProcess(
-        argv=tuple(entry["argv"]), pid=entry["pid"], start_ticks=entry["start_ticks"]
-    )
+    except (ValueError, KeyError, TypeError) as exc:
+        raise BootError(
+            f"{record} does not say which process it is about: end it by hand if it still runs, "
+            f"then delete {record.parent}"
+        ) from exc
 
 
 def is_alive(process: RunningProcess) -> bool:

@@ -136,12 +136,13 @@ def start(directory: Path, parts: Parts, *, now: datetime, port: int | None) -> 
     """A guest that was just started, with its software TPM; nothing is waited for.
 
     Raises:
-        BootError: One is running in this directory, or its TPM does not start.
+        BootError: One is running in this directory, its port is taken, or its TPM does not start.
         MissingToolError: QEMU or swtpm is not installed.
     """
     directory = directory.absolute()
-    if is_running(directory):
-        raise BootError(f"a guest is running in {directory}; end it first: invoke boot.down")
+    require_none(directory)
+    if port is not None:
+        _require_free(port)
     down(directory)
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(parents=True)
@@ -180,6 +181,16 @@ def start(directory: Path, parts: Parts, *, now: datetime, port: int | None) -> 
     return guest
 
 
+def require_none(directory: Path) -> None:
+    """Return when no guest is running in this directory.
+
+    Raises:
+        BootError: One is.
+    """
+    if is_running(directory):
+        raise BootError(f"a guest is running in {directory}; end it first: invoke boot.down")
+
+
 def down(directory: Path) -> bool:
     """End the guest of this directory and its TPM, and nothing else; whether one was running.
 
@@ -195,11 +206,9 @@ def down(directory: Path) -> bool:
             running.wait_until_gone(process, timeout_s=2)
         ended = running.end(process) or ended
         (directory / name).unlink(missing_ok=True)
-    try:
-        sockets = Path(json.loads((directory / _GUEST_RECORD).read_bytes())["sockets"])
-    except FileNotFoundError:
-        return ended
-    shutil.rmtree(sockets, ignore_errors=True)
+    found = _read_record(directory)
+    if found is not None:
+        shutil.rmtree(found[1], ignore_errors=True)
     return ended
 
 
@@ -211,15 +220,8 @@ def is_running(directory: Path) -> bool:
 
 def read_guest(directory: Path) -> Guest | None:
     """The guest that was last started in this directory; None when there was none."""
-    try:
-        entry = json.loads((directory / _GUEST_RECORD).read_bytes())
-    except FileNotFoundError:
-        return None
-    return Guest(
-        directory=directory,
-        port=entry["port"],
-        started=datetime.fromisoformat(entry["started"]),
-    )
+    found = _read_record(directory)
+    return None if found is None else found[0]
 
 
 def console_tail(guest: Guest, lines: int = _CONSOLE_LINES) -> list[str]:
@@ -266,6 +268,21 @@ def free_port() -> int:
         listener.bind(("127.0.0.1", 0))
         port: int = listener.getsockname()[1]
         return port
+
+
+def _require_free(port: int) -> None:
+    # Asked before QEMU is: whoever listens there would be taken for the guest.
+    with socket.socket() as listener:
+        # As QEMU does; without it, connections that have ended a moment ago count too.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind(("127.0.0.1", port))
+            listener.listen()
+        except OSError as exc:
+            raise BootError(
+                f"port {port} of 127.0.0.1 cannot be used: {exc.strerror}; "
+                "name another one, or let a free one be taken: invoke boot.up --port 0"
+            ) from exc
 
 
 def qemu_version() -> str:
@@ -316,6 +333,8 @@ def _wait_until_healthy(guest: Guest, timeout_s: float, progress: Progress) -> N
             said, said_at = tail[-1], time.monotonic()
             progress.note(said)
         time.sleep(_POLL_S)
+    if not is_running(guest.directory):
+        raise _boot_error(guest, "ended, and somebody else answers at its port")
 
 
 def _boot_error(guest: Guest, what: str) -> BootError:
@@ -325,6 +344,20 @@ def _boot_error(guest: Guest, what: str) -> BootError:
     if complaint:
         lines.append(f"QEMU said: {complaint}")
     return BootError("\n".join(lines))
+
+
+def _read_record(directory: Path) -> tuple[Guest, Path] | None:
+    """Return the guest of a directory and the folder of its sockets; None when there is none."""
+    record = directory / _GUEST_RECORD
+    try:
+        entry = json.loads(record.read_bytes())
+        started = datetime.fromisoformat(entry["started"])
+        guest = Guest(directory=directory, port=entry["port"], started=started)
+        return guest, Path(entry["sockets"])
+    except FileNotFoundError:
+        return None
+    except (ValueError, KeyError, TypeError) as exc:
+        raise BootError(f"{record} does not describe a guest: delete {directory}") from exc
 
 
 def _write_record(guest: Guest, sockets: Path) -> None:

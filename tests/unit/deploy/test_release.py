@@ -49,3 +49,8 @@ def test_a_damaged_profile_is_refused(folder: Path) -> None:
     (folder / release.MACHINE).write_text("{}")
     with pytest.raises(BootError, match="expected a machine profile"):
         release.read_machine(folder)
+
+
+def test_a_checkout_without_a_release_is_told_how_to_make_one(tmp_path: Path) -> None:
+    with pytest.raises(BootError, match="make one: invoke release"):
+        release.read_machine(tmp_path / "dist" / "release")

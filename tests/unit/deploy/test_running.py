@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from deploy.qemu import running
+from supply_chain.errors import BootError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -101,3 +102,12 @@ def test_waiting_for_a_process_that_stays_ends(tmp_path: Path, record: Path) -> 
 
 def test_no_record_is_no_process(tmp_path: Path) -> None:
     assert running.read_record(tmp_path / "none.json") is None
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"argv": ["x"]}'])
+def test_a_damaged_record_is_not_taken_for_no_process(tmp_path: Path, content: bytes) -> None:
+    record = tmp_path / "damaged.json"
+    record.write_bytes(content)
+    with pytest.raises(BootError, match="end it by hand") as caught:
+        running.read_record(record)
+    assert caught.value.code == "build.boot"

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.server
+import signal
+import socket
 import ssl
+import subprocess
+import sys
 import threading
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +20,7 @@ import trustme
 from deploy.qemu import running, vm
 from deploy.qemu.machine import Accelerator, MachineProfile
 from supply_chain.errors import BootError
+from supply_chain.progress import SilentProgress
 from tests.unit.deploy.conftest import HALT, NOW, RESET, make_firmware
 
 if TYPE_CHECKING:
@@ -164,18 +171,25 @@ class _Health(http.server.BaseHTTPRequestHandler):
         pass
 
 
-def test_health_is_asked_over_tls_without_trust(tmp_path: Path) -> None:
+@contextlib.contextmanager
+def https_server() -> Iterator[int]:
+    """Something that answers like a guest until the block ends; its port."""
     server = http.server.HTTPServer(("127.0.0.1", 0), _Health)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     trustme.CA().issue_cert("nobody.example").configure_cert(context)
     server.socket = context.wrap_socket(server.socket, server_side=True)
-    thread = threading.Thread(target=server.handle_request)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()
-    guest = vm.Guest(directory=tmp_path, port=server.server_port, started=NOW)
-    healthy = vm.is_healthy(guest)
+    yield server.server_port
+    server.shutdown()
     thread.join()
     server.server_close()
-    assert healthy
+
+
+def test_health_is_asked_over_tls_without_trust(tmp_path: Path) -> None:
+    with https_server() as port:
+        guest = vm.Guest(directory=tmp_path, port=port, started=NOW)
+        assert vm.is_healthy(guest)
     assert not vm.is_healthy(guest)
 
 
@@ -186,3 +200,81 @@ def test_the_version_of_qemu_is_a_number(host_tools: None) -> None:
 def test_an_accelerator_is_chosen_by_trying(tmp_path: Path, host_tools: None) -> None:
     firmware = make_firmware(tmp_path, HALT)
     assert vm.usable_accelerator(firmware) in set(Accelerator)
+
+
+def test_a_port_that_is_taken_is_refused_before_anything_starts(
+    home: Path, tmp_path: Path, blank_disk: Path, tpm: ProvisionedTpm
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(BootError, match=f"port {port} .* --port 0") as caught:
+            vm.boot(home, parts(tmp_path, HALT, blank_disk, tpm), now=NOW, port=port)
+    assert caught.value.code == "build.boot"
+    assert not home.exists()
+
+
+def test_whoever_else_answers_at_the_port_is_not_the_guest(tmp_path: Path) -> None:
+    with https_server() as port:
+        guest = vm.Guest(directory=tmp_path, port=port, started=NOW)
+        assert vm.is_healthy(guest)
+        (tmp_path / "qemu.output").touch()
+        with pytest.raises(BootError, match="somebody else answers"):
+            vm._wait_until_healthy(guest, 5, SilentProgress())
+
+
+def test_a_damaged_record_of_a_guest_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "guest.json").write_text("{")
+    with pytest.raises(BootError, match="does not describe a guest: delete"):
+        vm.read_guest(tmp_path)
+
+
+_BOOT = """
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from deploy.qemu import vm, vtpm
+from deploy.qemu.machine import Firmware, MachineProfile
+home, state, code, variables, disk = map(Path, sys.argv[1:])
+now = datetime(2026, 1, 1, tzinfo=UTC)
+parts = vm.Parts(
+    machine=MachineProfile(cpus=1, memory_mib=512),
+    firmware=Firmware(code=code, variables=variables),
+    os_disk=disk,
+    app_disk=disk,
+    tpm=vtpm.provision(state, now=now),
+)
+vm.boot(home, parts, now=now)
+"""
+
+
+@pytest.mark.parametrize(("how", "left"), [(signal.SIGINT, False), (signal.SIGKILL, True)])
+def test_what_an_ended_boot_leaves_can_be_ended(
+    home: Path,
+    tmp_path: Path,
+    blank_disk: Path,
+    tpm_state: Path,
+    checkout: Path,
+    how: signal.Signals,
+    left: bool,
+) -> None:
+    firmware = make_firmware(tmp_path, HALT)
+    with subprocess.Popen(
+        [
+            *(sys.executable, "-c", _BOOT, home, tpm_state),
+            *(firmware.code, firmware.variables, blank_disk),
+        ],
+        cwd=checkout,
+        env={"PYTHONPATH": f"{checkout}:{checkout / 'sdk/src'}"},
+        stderr=subprocess.DEVNULL,
+    ) as booting:
+        deadline = time.monotonic() + 30
+        while not vm.is_running(home) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        recorded = [running.read_record(home / name) for name in ("qemu.json", "swtpm.json")]
+        booting.send_signal(how)
+        booting.wait(30)
+    processes = [record for record in recorded if record is not None]
+    assert len(processes) == 2
+    assert [running.is_alive(process) for process in processes] == [left, left]
+    assert vm.down(home) is left
+    assert not any(running.is_alive(process) for process in processes)
