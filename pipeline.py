@@ -33,7 +33,7 @@ from os_image.spec import OsImageSpec
 from os_image.spec import read_spec as read_os_spec
 from supply_chain.attest.chain import Measured
 from supply_chain.errors import BuildError
-from supply_chain.host import require
+from supply_chain.host import require, require_root
 from supply_chain.inputs import fetch
 from supply_chain.inputs.lock import LOCK_NAME, Lock, read_lock
 from supply_chain.inputs.store import Store
@@ -197,6 +197,8 @@ def build_all(site: Site) -> dict[str, StepResult]:
     Raises:
         BuildError: an input, a tool or a step failed; what stood before still stands.
     """
+    # Before any work: without it, all would be fetched and unpacked, and then fail.
+    require_root()
     require(HOST_PROGRAMS, site.progress)
     fetch(site.lock, (), site.store, site.progress, environ=site.environ)
     results: dict[str, StepResult] = {}

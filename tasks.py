@@ -7,23 +7,24 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-from invoke import Collection, Context, Exit, task
+from invoke import Collection, Context, task
 
 import publication
 from app_disk._tasks import ns as app_disk_tasks
-from blindllama import Error
 from deploy.qemu import vm
 from deploy.qemu._tasks import ns as boot_tasks
+from deploy.qemu.release import guest_directory
 from engine._tasks import ns as engine_tasks
 from os_image._tasks import ns as os_image_tasks
 from pipeline import Site, build_all, read_site
 from supply_chain._chain_tasks import ns as chain_tasks
 from supply_chain._input_tasks import input_tasks, lock_tasks
-from supply_chain.errors import BuildError
+from supply_chain.front import told, whole_number
 from supply_chain.progress import ConsoleProgress
 
 ROOT = Path(__file__).resolve().parent
 PROMPT = "The capital of France is"
+_MOST_TOKENS = 131072
 
 
 def _site(*, debug: bool) -> Site:
@@ -42,12 +43,12 @@ def _show(text: str) -> None:
 
 
 @task(help={"debug": "a debug image: console and root shell, other measurements"})
+@told()
 def build(_context: Context, debug: bool = False) -> None:
     """Make engine, app disk, OS image and measurements; sign and boot nothing."""
-    try:
-        results = build_all(_site(debug=debug))
-    except (BuildError, OSError) as exc:
-        raise Exit(str(exc), code=1) from exc
+    site = _site(debug=debug)
+    with site.workspace.exclusive(site.progress):
+        results = build_all(site)
     for result in results.values():
         for name, digest in result.products.items():
             print(f"{digest.hex}  {name}")
@@ -61,16 +62,20 @@ def build(_context: Context, debug: bool = False) -> None:
         "keep": "leave the guest running",
     }
 )
+@told()
 def release(
     _context: Context,
     debug: bool = False,
     prompt: str = PROMPT,
-    tokens: int = 20,
+    tokens: str = "20",
     keep: bool = False,
 ) -> None:
     """Build, sign, verify, boot and ask: from pinned inputs to a verified answer."""
-    try:
-        site = _site(debug=debug)
+    longest = whole_number(tokens, "tokens", least=1, most=_MOST_TOKENS)
+    site = _site(debug=debug)
+    with site.workspace.exclusive(site.progress):
+        # Now, and not after minutes of work.
+        vm.require_none(guest_directory(site.workspace))
         results = build_all(site)
         published = publication.publish(site, results)
         kept = "" if published.renewed else ", kept: nothing has changed"
@@ -79,13 +84,10 @@ def release(
         try:
             session = publication.connect(published, guest.url)
             _show(f"\n> {prompt}\n\n{prompt}")
-            publication.ask(session, prompt, max_tokens=tokens, show=_show)
+            publication.ask(session, prompt, max_tokens=longest, show=_show)
         finally:
             if not keep:
                 vm.down(guest.directory)
-    except (BuildError, Error, OSError) as exc:
-        report = getattr(exc, "report", None)
-        raise Exit("\n".join(filter(None, (report and str(report), str(exc)))), code=1) from exc
     _show(f"\n\n{session.report}\n\n")
     print(f"release   {published.folder}")
     print(f"evidence  {published.evidence}")

@@ -7,13 +7,13 @@ from pathlib import Path
 
 from invoke.collection import Collection
 from invoke.context import Context
-from invoke.exceptions import Exit
 from invoke.tasks import task
 
 from app_disk.build import read_app
 from app_disk.locked import LLAMA_SET, PAUSE_SET, TOOLS_SET, build_locked_app_disk
 from app_disk.network import check_network, network_rules
-from supply_chain.errors import BuildError
+from supply_chain.front import told
+from supply_chain.host import require_root
 from supply_chain.inputs import fetch
 from supply_chain.inputs.lock import LOCK_NAME, read_lock
 from supply_chain.inputs.store import Store
@@ -25,13 +25,11 @@ _APP = _ROOT / "app_disk" / "apps" / "llm"
 
 
 @task(help={"app": "the directory of the manifests (default: app_disk/apps/llm)"})
+@told()
 def check(_context: Context, app: str = str(_APP)) -> None:
     """Check an application's manifests and show what a guest makes of them."""
-    try:
-        found = read_app(Path(app))
-        check_network(found)
-    except BuildError as exc:
-        raise Exit(str(exc), code=1) from exc
+    found = read_app(Path(app))
+    check_network(found)
     print(
         f"{found.name} at {found.address}:{found.port}, ready when {found.readiness.path} says so"
     )
@@ -40,13 +38,15 @@ def check(_context: Context, app: str = str(_APP)) -> None:
 
 
 @task(help={"app": "the directory of the manifests (default: app_disk/apps/llm)"})
+@told()
 def build(_context: Context, app: str = str(_APP)) -> None:
     """Build the disk into build/app-disk from the engine in build/engine, unsigned."""
+    require_root()
     workspace = Workspace.at(_ROOT, os.environ)
     store = Store(workspace.store)
     progress = ConsoleProgress()
-    try:
-        lock = read_lock(_ROOT / LOCK_NAME)
+    lock = read_lock(_ROOT / LOCK_NAME)
+    with workspace.exclusive(progress):
         fetch(lock, (LLAMA_SET, TOOLS_SET, PAUSE_SET), store, progress, environ=os.environ)
         with fresh_dir(workspace.build / "app-disk") as out:
             disk = build_locked_app_disk(
@@ -58,8 +58,6 @@ def build(_context: Context, app: str = str(_APP)) -> None:
                 out=out,
                 progress=progress,
             )
-    except BuildError as exc:
-        raise Exit(str(exc), code=1) from exc
     print(f"{workspace.build / 'app-disk'}: {disk.descriptor.decode()}")
 
 

@@ -22,7 +22,7 @@ from uuid import UUID
 
 from app_disk.descriptor import canonical_json, describe_tree
 from app_disk.image import Image, pause_image, server_image
-from app_disk.manifest import App, parse_app, render_app
+from app_disk.manifest import App, Fault, ManifestError, parse_app, render_app
 from app_disk.network import check_network, network_rules
 from app_disk.store import write_store
 from disk.erofs import build_erofs
@@ -102,7 +102,7 @@ def build_app_disk(
     check_engine(engine)
     with progress.step("app disk: images"):
         images = (server_image(llama), pause_image(pause))
-    with tempfile.TemporaryDirectory(prefix=".app-disk-", dir=out.parent) as name:
+    with tempfile.TemporaryDirectory(prefix=".app-disk-", dir=out) as name:
         stage = Path(name) / "root"
         with progress.step("app disk: files"):
             write_root(stage, source, images=images, engine=engine)
@@ -123,7 +123,18 @@ def read_app(directory: Path) -> App:
         ManifestError: Its `fault` says what is wrong.
     """
     paths = sorted(directory.glob("*.yaml"))
-    return parse_app([path.read_text(encoding="utf-8") for path in paths])
+    if not paths:
+        raise ManifestError(Fault.COUNT, f"expected *.yaml in {directory}, got none")
+    return parse_app([_read_text(path) for path in paths])
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as exc:
+        raise ManifestError(Fault.SYNTAX, f"{path} cannot be read: {exc.strerror}") from exc
+    except UnicodeDecodeError as exc:
+        raise ManifestError(Fault.SYNTAX, f"{path.name}: expected UTF-8: {exc}") from exc
 
 
 def read_descriptor(description: Path) -> bytes:

@@ -14,7 +14,8 @@ from invoke.tasks import task
 from engine.gguf import MANIFEST
 from engine.locked import build_locked_engine, engine_inputs
 from engine.spec import read_spec
-from supply_chain.errors import BuildError
+from supply_chain.front import told
+from supply_chain.host import require_root
 from supply_chain.inputs import fetch
 from supply_chain.inputs.lock import LOCK_NAME, read_lock
 from supply_chain.inputs.store import Store
@@ -26,25 +27,26 @@ _SPEC = _ROOT / "engine" / "engine.toml"
 
 
 @task(help={"spec": "the engine's description (default: engine/engine.toml)"})
+@told()
 def build(_context: Context, spec: str = str(_SPEC)) -> None:
     """Build the engine into build/engine, outside of the signed chain."""
+    require_root()
     workspace = Workspace.at(_ROOT, os.environ)
     store = Store(workspace.store)
     progress = ConsoleProgress()
-    try:
-        wanted = read_spec(Path(spec))
-        lock = read_lock(_ROOT / LOCK_NAME)
+    wanted = read_spec(Path(spec))
+    lock = read_lock(_ROOT / LOCK_NAME)
+    with workspace.exclusive(progress):
         fetch(lock, engine_inputs(wanted), store, progress, environ=os.environ)
         with fresh_dir(workspace.build / "engine") as out:
             engine = build_locked_engine(
                 wanted, lock=lock, store=store, trees=workspace.trees, out=out, progress=progress
             )
-    except BuildError as exc:
-        raise Exit(str(exc), code=1) from exc
     print(f"{workspace.build / 'engine'}: {wanted.name}, {wanted.quantisation}, {engine.digest}")
 
 
 @task
+@told()
 def show(_context: Context) -> None:
     """Show the manifest of the engine in build/engine."""
     path = Workspace.at(_ROOT, os.environ).build / "engine" / MANIFEST

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from supply_chain.digest import Sha256
-from supply_chain.errors import BuildError
+from supply_chain.errors import BuildError, faults
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -82,8 +82,10 @@ def parse_spec(text: str) -> EngineSpec:
     """
     try:
         return EngineSpec.model_validate(tomllib.loads(text))
-    except (tomllib.TOMLDecodeError, ValidationError) as exc:
-        raise EngineSpecError(f"engine description: {exc}") from exc
+    except tomllib.TOMLDecodeError as exc:
+        raise EngineSpecError(f"engine description: not TOML: {exc}") from exc
+    except ValidationError as exc:
+        raise EngineSpecError(f"engine description: {faults(exc)}") from exc
 
 
 def read_spec(path: Path) -> EngineSpec:
@@ -94,5 +96,7 @@ def read_spec(path: Path) -> EngineSpec:
     """
     try:
         return parse_spec(path.read_text(encoding="utf-8"))
+    except OSError as exc:
+        raise EngineSpecError(f"{path} cannot be read: {exc.strerror}") from exc
     except (EngineSpecError, UnicodeDecodeError) as exc:
         raise EngineSpecError(f"{path.name}: {exc}") from exc

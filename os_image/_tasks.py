@@ -13,7 +13,8 @@ from invoke.tasks import task
 
 from os_image.build import DESCRIPTION_NAME, LOCK_SETS, build_os_image
 from os_image.spec import SPEC_NAME, read_spec
-from supply_chain.errors import BuildError
+from supply_chain.front import told
+from supply_chain.host import require_root
 from supply_chain.inputs import fetch
 from supply_chain.inputs.lock import LOCK_NAME, read_lock
 from supply_chain.inputs.store import Store
@@ -25,13 +26,15 @@ _FOLDERS = {False: "os-image", True: "os-image-debug"}
 
 
 @task(help={"debug": "an image with a root shell on its console, and other measurements"})
+@told()
 def build(_context: Context, debug: bool = False) -> None:
     """Build the disk into build/os-image, or build/os-image-debug, unsigned."""
+    require_root()
     workspace = Workspace.at(_ROOT, os.environ)
     store = Store(workspace.store)
     progress = ConsoleProgress()
-    try:
-        lock = read_lock(_ROOT / LOCK_NAME)
+    lock = read_lock(_ROOT / LOCK_NAME)
+    with workspace.exclusive(progress):
         fetch(lock, LOCK_SETS, store, progress, environ=os.environ)
         with fresh_dir(workspace.build / _FOLDERS[debug]) as out:
             built = build_os_image(
@@ -42,12 +45,11 @@ def build(_context: Context, debug: bool = False) -> None:
                 out=out,
                 progress=progress,
             )
-    except BuildError as exc:
-        raise Exit(str(exc), code=1) from exc
     print(f"build/{_FOLDERS[debug]}: root hash {built.verity.root_hash.hex()}")
 
 
 @task(help={"debug": "the debug image"})
+@told()
 def inspect(_context: Context, debug: bool = False) -> None:
     """Show what the image that was built consists of."""
     path = Workspace.at(_ROOT, os.environ).build / _FOLDERS[debug] / DESCRIPTION_NAME

@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from supply_chain.errors import BuildError
+from supply_chain.errors import BuildError, faults
 
 SPEC_NAME = "os-image.toml"
 
@@ -142,7 +142,7 @@ def parse_spec(text: str, *, name: str = SPEC_NAME) -> OsImageSpec:
     except tomllib.TOMLDecodeError as exc:
         raise SpecError(f"{name} is not TOML: {exc}") from exc
     except ValidationError as exc:
-        raise SpecError(f"{name} is malformed: {exc}") from exc
+        raise SpecError(f"{name} is malformed: {faults(exc)}") from exc
 
 
 def read_spec(path: Path, *, debug: bool | None = None) -> OsImageSpec:
@@ -157,7 +157,9 @@ def read_spec(path: Path, *, debug: bool | None = None) -> OsImageSpec:
     """
     try:
         text = path.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as exc:
-        raise SpecError(f"{path.name} cannot be read: {exc}") from exc
+    except OSError as exc:
+        raise SpecError(f"{path} cannot be read: {exc.strerror}") from exc
+    except UnicodeDecodeError as exc:
+        raise SpecError(f"{path.name} is not TOML: {exc}") from exc
     spec = parse_spec(text, name=path.name)
     return spec if debug is None else spec.model_copy(update={"debug": debug})

@@ -13,6 +13,7 @@ from blindllama.errors import VerificationError
 from blindllama.policy import Policy
 from blindllama.release import verify_release
 from supply_chain.errors import BuildError
+from supply_chain.front import told, whole_number
 from supply_chain.local_sigstore import running
 from supply_chain.release import read_release, verify_folder
 from supply_chain.workspace import Workspace
@@ -21,6 +22,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 @task(help={"release": "the release folder", "policy": "whom to trust: a policy file"})
+@told()
 def verify(_context: Context, release: str, policy: str = "dist/policy.toml") -> None:
     """Check a release folder with nothing but the folder and a policy, offline."""
     try:
@@ -37,10 +39,12 @@ def verify(_context: Context, release: str, policy: str = "dist/policy.toml") ->
 
 
 @task(help={"port": "the loopback port; 0 takes a free one"})
-def serve(_context: Context, port: int = 0) -> None:
+@told()
+def serve(_context: Context, port: str = "0") -> None:
     """Run the local Sigstore until interrupted, and print how to sign with it."""
     workspace = Workspace.at(ROOT, os.environ)
-    with running(workspace.state, port=port) as instance:
+    number = whole_number(port, "port", least=0, most=65535)
+    with running(workspace.state, port=number) as instance:
         config = workspace.state / "trust_config.json"
         config.write_text(instance.trust_config_json)
         print(f"{instance.url}\nsigstore --trust-config {config} …", flush=True)

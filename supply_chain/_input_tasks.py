@@ -7,6 +7,7 @@ from pathlib import Path
 
 from invoke import Collection, Context, task
 
+from supply_chain.front import told
 from supply_chain.inputs import fetch
 from supply_chain.inputs.debian import Archives
 from supply_chain.inputs.lock import (
@@ -25,6 +26,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 @task
+@told()
 def update(_context: Context) -> None:
     """Refresh inputs.lock.toml from inputs.toml and the archives as they are today."""
     workspace = Workspace.at(ROOT, os.environ)
@@ -47,6 +49,7 @@ def update(_context: Context) -> None:
 
 
 @task(iterable=["only"])
+@told()
 def fetch_inputs(_context: Context, only: list[str]) -> None:
     """Fetch every locked input into the store, or those of the sets named by --only."""
     store = Store(Workspace.at(ROOT, os.environ).store)

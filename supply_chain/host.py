@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from supply_chain import process
-from supply_chain.errors import CommandError, MissingToolError
+from supply_chain.errors import BuildError, CommandError, MissingToolError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -96,6 +96,19 @@ def require(tools: Iterable[str], progress: Progress) -> None:
         process.run([*prefix, "env", *settings, *install])
     if still := missing_packages(wanted):
         raise MissingToolError(", ".join(still))
+
+
+def require_root() -> None:
+    """Return when this process may run the locked tools.
+
+    Raises:
+        BuildError: It is not root.
+    """
+    if os.geteuid() != 0:
+        raise BuildError(
+            "building needs root, to run the locked tools in a root of their own: "
+            "run the same command with sudo"
+        )
 
 
 def _become_root() -> list[str] | None:

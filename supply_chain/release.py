@@ -22,7 +22,7 @@ from blindllama.policy import Policy
 from supply_chain.attest.signing import bundle_document
 from supply_chain.attest.statement import ReleaseIndexPredicate, Statement, index_statement
 from supply_chain.digest import Sha256, sha256_bytes, sha256_file
-from supply_chain.errors import BuildError, DigestMismatchError
+from supply_chain.errors import BuildError, DigestMismatchError, faults
 from supply_chain.workspace import fresh_dir, replace_file
 
 if TYPE_CHECKING:
@@ -220,8 +220,12 @@ def read_release(folder: Path) -> ReleaseFolder:
     try:
         listing = ReleaseListing.model_validate_json((folder / INDEX).read_bytes())
         evidence = (folder / EVIDENCE).read_bytes()
-    except (OSError, ValidationError) as exc:
-        raise ReleaseError(f"{folder} is not a release: {exc}") from exc
+    except OSError as exc:
+        raise ReleaseError(
+            f"{folder} is not a release: {exc.filename}: {exc.strerror}; make one: invoke release"
+        ) from exc
+    except ValidationError as exc:
+        raise ReleaseError(f"{folder} is not a release: {INDEX}: {faults(exc)}") from exc
     return ReleaseFolder(path=folder, listing=listing, evidence=evidence)
 
 

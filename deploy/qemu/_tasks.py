@@ -13,7 +13,7 @@ from invoke.tasks import task
 
 from deploy.qemu import release, vm
 from deploy.qemu.machine import Accelerator
-from supply_chain.errors import BuildError
+from supply_chain.front import told, whole_number
 from supply_chain.progress import ConsoleProgress
 from supply_chain.workspace import Workspace
 
@@ -28,38 +28,44 @@ def _guest_directory() -> Path:
 
 
 @task(help={"port": "the port of 127.0.0.1; 0 takes a free one", "accelerator": "tcg, kvm or auto"})
-def up(_context: Context, port: int = PORT, accelerator: str = "tcg") -> None:
+@told()
+def up(_context: Context, port: str = str(PORT), accelerator: str = "tcg") -> None:
     """Boot the release in dist/release and wait until it answers."""
-    workspace = Workspace.at(_ROOT, os.environ)
-    try:
+    number = whole_number(port, "port", least=0, most=65535)
+    if accelerator not in {*Accelerator, "auto"}:
+        raise Exit(f"--accelerator: expected tcg, kvm or auto, got {accelerator!r}", code=1)
+    workspace, progress = Workspace.at(_ROOT, os.environ), ConsoleProgress()
+    with workspace.exclusive(progress):
         guest = release.boot_release(
             workspace,
             now=datetime.now(UTC),
-            port=port or None,
+            port=number or None,
             accelerator=None if accelerator == "auto" else Accelerator(accelerator),
-            progress=ConsoleProgress(),
+            progress=progress,
         )
-    except (BuildError, ValueError) as exc:
-        raise Exit(str(exc), code=1) from exc
     print(f"the guest answers at {guest.url}; its console: {guest.console}")
 
 
 @task
+@told()
 def down(_context: Context) -> None:
     """End the guest that boot.up started, and nothing else."""
     print("the guest was ended" if vm.down(_guest_directory()) else "no guest was running")
 
 
 @task(help={"lines": "how many of the last lines"})
-def console(_context: Context, lines: int = 50) -> None:
+@told()
+def console(_context: Context, lines: str = "50") -> None:
     """Show the last lines that the guest wrote to its console."""
+    number = whole_number(lines, "lines", least=1, most=100_000)
     guest = vm.read_guest(_guest_directory())
     if guest is None:
         raise Exit("no guest was started; start one: invoke boot.up", code=1)
-    print("\n".join(vm.console_tail(guest, lines)))
+    print("\n".join(vm.console_tail(guest, number)))
 
 
 @task
+@told()
 def status(_context: Context) -> None:
     """Tell whether a guest runs, since when and where."""
     directory = _guest_directory()

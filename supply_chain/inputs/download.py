@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit, urlunsplit
 
 import requests
 import stamina
@@ -18,6 +20,9 @@ TIMEOUT_S = (10.0, 60.0)
 """Seconds to connect, and to wait for the next bytes."""
 ATTEMPTS = 5
 CHUNK_BYTES = 1 << 20
+# stamina logs each pause; without a handler of anybody's, Python would write them to the console.
+logging.getLogger("stamina").addHandler(logging.NullHandler())
+
 _RETRYABLE_STATUS = frozenset({408, 429, 500, 502, 503, 504})
 
 
@@ -66,8 +71,31 @@ def download(
         ):
             with attempt:
                 _continue(url, part, size, dict(proxies or {}))
-    except (requests.RequestException, _TryAgainError) as exc:
-        raise FetchError(f"{url} cannot be fetched: {exc}") from exc
+    except (requests.ConnectionError, requests.Timeout) as exc:
+        raise FetchError(
+            f"{shown(url)} cannot be reached ({_reason(exc)}): check the network and its proxy, "
+            "then run the same again; what was fetched stays"
+        ) from exc
+    except requests.RequestException as exc:
+        # Its own words may repeat the address with its password.
+        raise FetchError(f"{shown(url)} cannot be fetched: {type(exc).__name__}") from exc
+    except _TryAgainError as exc:
+        raise FetchError(f"{shown(url)} cannot be fetched: {exc}; try again later") from exc
+
+
+def shown(url: str) -> str:
+    """Return an address as a log may hold it: without user and password."""
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+
+
+def _reason(exc: BaseException) -> str:
+    """Return what the system said, out of the layers that requests and urllib3 put around it."""
+    cause = exc.args[0] if exc.args else None
+    inner = getattr(cause, "reason", cause)
+    if isinstance(inner, BaseException) and inner.args:
+        return str(inner).partition(": ")[2] or type(inner).__name__
+    return type(exc).__name__
 
 
 def _continue(url: str, part: Path, size: int, proxies: dict[str, str]) -> None:
@@ -91,9 +119,9 @@ def _continue(url: str, part: Path, size: int, proxies: dict[str, str]) -> None:
             part.unlink()
             raise _TryAgainError("the server refuses to continue the download")
         if answer.status_code in {403, 404, 410}:
-            raise NotServedError(f"{url} is not served: status {answer.status_code}")
+            raise NotServedError(f"{shown(url)} is not served: status {answer.status_code}")
         if answer.status_code not in {200, 206}:
-            raise FetchError(f"{url} cannot be fetched: status {answer.status_code}")
+            raise FetchError(f"{shown(url)} cannot be fetched: status {answer.status_code}")
         resumed = answer.status_code == 206 and answer.headers.get("Content-Range", "").startswith(
             f"bytes {have}-"
         )
@@ -114,6 +142,6 @@ def _append(answer: requests.Response, part: Path, offset: int, size: int, url: 
             raise _TryAgainError(f"the connection ended after {offset} of {size} bytes") from exc
     if offset > size:
         part.unlink()
-        raise FetchError(f"{url} is longer than expected: {size} bytes, got more")
+        raise FetchError(f"{shown(url)} is longer than expected: {size} bytes, got more")
     if offset < size:
         raise _TryAgainError(f"the connection ended after {offset} of {size} bytes")

@@ -25,7 +25,7 @@ from pydantic import (
 )
 
 from supply_chain.digest import Sha256
-from supply_chain.errors import LockError
+from supply_chain.errors import LockError, faults
 
 LOCK_NAME = "inputs.lock.toml"
 WISHES_NAME = "inputs.toml"
@@ -269,4 +269,4 @@ def _read(path: Path, model: type[_Model]) -> _Model:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
         raise LockError(f"{path.name} is not TOML: {exc}") from exc
     except ValidationError as exc:
-        raise LockError(f"{path.name} is malformed: {exc}") from exc
+        raise LockError(f"{path.name} is malformed: {faults(exc)}") from exc

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import json
-import os
+import shutil
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,13 +16,16 @@ from pathlib import Path
 
 from supply_chain import process
 from supply_chain.digest import Sha256, sha256_bytes
-from supply_chain.errors import BuildError, CommandError
+from supply_chain.errors import CommandError
+from supply_chain.host import require_root
 from supply_chain.inputs.lock import DebianPackage
 from supply_chain.inputs.store import Store
 from supply_chain.workspace import fresh_dir
 
 _USR_MERGED = ("bin", "lib", "lib64", "sbin")
 """Directories of the root that are links into /usr, in every Debian since 12."""
+_LITTLE_MIB = 16
+"""With less than this, a full disk is the likely reason of a failure."""
 _ENTER = Path(__file__).with_name("_enter.py")
 
 
@@ -71,11 +74,7 @@ class Tree:
             CommandError: It failed; the text ends with the command to replay.
             BuildError: This process is not root.
         """
-        if os.geteuid() != 0:
-            raise BuildError(
-                "building needs root, to run the locked tools in a root of their own: "
-                "run the same command with sudo"
-            )
+        require_root()
         plan = {
             "root": str(self.root.resolve()),
             "binds": [[str(b.host.resolve()), b.inside, b.read_only] for b in binds],
@@ -89,8 +88,18 @@ class Tree:
         done = process.run(command, env=env, stdin=stdin, timeout_s=timeout_s, check=False)
         if check and done.returncode != 0:
             what = f"{argv[0]} of the locked tools failed with exit status {done.returncode}"
+            what += _full(bind.host for bind in binds if not bind.read_only)
             raise CommandError(command, returncode=done.returncode, stderr=done.stderr, what=what)
         return done
+
+
+def _full(written: Iterable[Path]) -> str:
+    """Return what to say about disks without room: many tools fail there and do not say why."""
+    for path in written:
+        free_mib = shutil.disk_usage(path).free >> 20
+        if free_mib < _LITTLE_MIB:
+            return f"; the disk of {path} is full ({free_mib} MiB left): free some space first"
+    return ""
 
 
 def unpack_tree(packages: Iterable[DebianPackage], store: Store, dest: Path) -> Tree:

@@ -12,6 +12,7 @@ from app_disk.build import AppDiskError, check_engine, read_app, read_descriptor
 from app_disk.descriptor import canonical_json
 from app_disk.image import PAUSE_NAME, PAUSE_TAG, SERVER_NAME
 from app_disk.locked import LLAMA_SET, TOOLS_SET, build_locked_app_disk, pause_package
+from app_disk.manifest import Fault, ManifestError
 from os_image.guest.app_description import read_app_description
 from os_image.guest.app_disk import AppDescriptor
 from os_image.guest.gpt import read_partitions
@@ -151,3 +152,16 @@ def test_two_builds_give_the_same_disk_and_the_guest_reads_its_identity(
 
 def _text_bytes(guid: UUID) -> bytes:
     return bytes.fromhex(str(guid).replace("-", ""))
+
+
+def test_a_directory_without_manifests_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ManifestError, match=f"in {tmp_path}, got none") as caught:
+        read_app(tmp_path)
+    assert caught.value.fault is Fault.COUNT
+
+
+def test_a_manifest_that_is_no_text_is_named(tmp_path: Path) -> None:
+    (tmp_path / "app.yaml").write_bytes(b"\xff")
+    with pytest.raises(ManifestError, match=r"app\.yaml: expected UTF-8") as caught:
+        read_app(tmp_path)
+    assert caught.value.fault is Fault.SYNTAX

@@ -54,3 +54,19 @@ def test_an_error_in_a_file_names_the_file(tmp_path: Path) -> None:
         read_spec(path)
 
     assert caught.value.code == "engine.spec"
+
+
+def test_what_is_wrong_is_one_line_that_names_the_key(text: str) -> None:
+    with pytest.raises(EngineSpecError) as caught:
+        parse_spec(f"{text}\nmore = 1\n")
+
+    assert str(caught.value) == "engine description: server.more: Extra inputs are not permitted"
+
+
+def test_a_missing_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(
+        EngineSpecError, match=r"absent\.toml cannot be read: No such file"
+    ) as caught:
+        read_spec(tmp_path / "absent.toml")
+
+    assert caught.value.code == "engine.spec"

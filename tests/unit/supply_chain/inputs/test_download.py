@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from supply_chain.errors import FetchError
-from supply_chain.inputs.download import ATTEMPTS, NotServedError, download
+from supply_chain.inputs.download import ATTEMPTS, NotServedError, download, shown
 from tests.simulators.file_server import FileServer, file_server
 
 DATA = os.urandom(200_000)
@@ -121,3 +121,27 @@ def test_fewer_bytes_than_locked_are_refused(server: FileServer, tmp_path: Path)
     with pytest.raises(FetchError) as caught:
         fetch(server, tmp_path / "part")
     assert caught.value.code == "build.fetch"
+
+
+def test_an_unreachable_archive_says_what_to_do_and_shows_no_password(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    url = "http://someone:secret@127.0.0.1:9/file"
+    with pytest.raises(FetchError, match="cannot be reached .*check the network") as caught:
+        download(url, tmp_path / "part", size=1, wait_initial_s=0.001)
+    assert "http://127.0.0.1:9/file" in str(caught.value)
+    assert "secret" not in str(caught.value)
+    assert "\n" not in str(caught.value)
+    # The pauses between attempts are no news for the console.
+    assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("url", "public"),
+    [
+        ("https://user:p@ss@host:1/x?y", "https://host:1/x?y"),
+        ("http://host/x", "http://host/x"),
+    ],
+)
+def test_an_address_is_shown_without_its_secrets(url: str, public: str) -> None:
+    assert shown(url) == public
