@@ -83,6 +83,8 @@ def parse_origin(url: str) -> Origin:
         )
     if not host or parts.path not in {"", "/"} or parts.query or parts.fragment or "@" in url:
         raise UsageError("URL of the server; expected https://HOST[:PORT] and nothing after it")
+    if not host.isascii():
+        raise UsageError("URL of the server; expected an international name as xn--…, in ASCII")
     return Origin(host=host, port=_DEFAULT_PORT if port is None else port)
 
 
@@ -118,7 +120,7 @@ def peer_spki(connection: ssl.SSLSocket) -> bytes:
     try:
         key = x509.load_der_x509_certificate(certificate).public_key()
         return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    except (ValueError, UnsupportedAlgorithm) as exc:
+    except (ValueError, UnsupportedAlgorithm, x509.InvalidVersion) as exc:
         raise ChannelBindingError(
             "key of the TLS peer: it cannot be read", code=Code.CHANNEL_KEY, step=_STEP_CHANNEL
         ) from exc

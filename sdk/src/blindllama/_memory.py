@@ -9,6 +9,8 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -21,6 +23,8 @@ __all__ = ["ReleaseMemory"]
 
 _STEP = 4
 _LIMIT_BYTES = 1 << 20
+_LOCK_TIMEOUT_S = 10.0
+_LOCK_POLL_S = 0.01
 
 
 class _File(BaseModel):
@@ -54,12 +58,14 @@ class ReleaseMemory:
         Raises:
             UsageError: the file cannot be read or written.
         """
-        sequences = self._read()
-        if sequences.get(line, 0) >= sequence:
+        if self._read().get(line, 0) >= sequence:
             return
-        document = {"version": 1, "sequences": {**sequences, line: sequence}}
         try:
-            self._replace(canonical_json(document))
+            with self._locked():
+                sequences = self._read()
+                newest = max(sequence, sequences.get(line, 0))
+                document = {"version": 1, "sequences": {**sequences, line: newest}}
+                self._replace(canonical_json(document))
         except OSError as exc:
             raise UsageError(f"memory of releases, {self._path}: {exc.strerror or exc}") from exc
 
@@ -76,6 +82,26 @@ class ReleaseMemory:
             return parse_model(value, _File, step=_STEP, what=what).sequences
         except FormatError as exc:
             raise UsageError(f"{self._path}: {exc}; remove it to forget on purpose") from exc
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Keep other clients out: of two that write at once, one would undo the other's memory."""
+        lock = self._path.with_name(f".{self._path.name}.lock")
+        deadline = time.monotonic() + _LOCK_TIMEOUT_S
+        while True:
+            try:
+                os.close(os.open(lock, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+                break
+            except FileExistsError as exc:
+                if time.monotonic() >= deadline:
+                    raise UsageError(
+                        f"memory of releases: {lock} is there; remove it if no client runs"
+                    ) from exc
+                time.sleep(_LOCK_POLL_S)
+        try:
+            yield
+        finally:
+            lock.unlink()
 
     def _replace(self, data: bytes) -> None:
         descriptor, name = tempfile.mkstemp(dir=self._path.parent, prefix=f".{self._path.name}.")

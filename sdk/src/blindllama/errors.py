@@ -253,9 +253,12 @@ class ChannelBindingError(VerificationError):
 _LONGEST_VALUE = 200
 """Characters of a value shown in a message: hostile bytes must not flood a log."""
 
+_LONGEST_SENTENCE = 600
+"""Characters of what was checked: it may quote a library, which quotes hostile bytes."""
+
 
 def _sentence(what: str, expected: object, got: object) -> str:
-    parts = [what]
+    parts = [_printable(what, _LONGEST_SENTENCE)]
     if expected is not None:
         parts.append(f"expected {_shown(expected)}")
     if got is not None:
@@ -264,6 +267,10 @@ def _sentence(what: str, expected: object, got: object) -> str:
 
 
 def _shown(value: object) -> str:
-    text = value if isinstance(value, str) else repr(value)
-    printable = "".join(c if c.isprintable() else "�" for c in text)
-    return printable if len(printable) <= _LONGEST_VALUE else printable[: _LONGEST_VALUE - 1] + "…"
+    return _printable(value if isinstance(value, str) else repr(value), _LONGEST_VALUE)
+
+
+def _printable(text: str, longest: int) -> str:
+    """Return the text without control characters, which a terminal would obey, and shortened."""
+    shown = text if len(text) <= longest else text[: longest - 1] + "…"
+    return "".join(c if c.isprintable() else "�" for c in shown)

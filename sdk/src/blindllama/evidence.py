@@ -174,7 +174,7 @@ def decode_base64(text: str, field: str) -> bytes:
 
 def _check_head(version: object, kind: object) -> None:
     """Name the two reasons for which a newer server's document is refused."""
-    if version != _WIRE_VERSION or isinstance(version, bool):
+    if version != _WIRE_VERSION or type(version) is not int:  # 1.0 and true are equal to 1
         raise FormatError(
             "version of the evidence",
             code=Code.FORMAT_VERSION,

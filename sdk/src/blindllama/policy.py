@@ -228,7 +228,13 @@ class Policy(_Part):
         Raises:
             PolicyError: with code `policy.*`.
         """
-        return cls(**_tuples(document))
+        try:
+            parts = _tuples(document)
+        except RecursionError as exc:
+            raise PolicyError(
+                "nesting of the policy", code=Code.POLICY_UNREADABLE, step=_STEP
+            ) from exc
+        return cls(**parts)
 
     @classmethod
     def local(cls, path: Path) -> Self:

@@ -43,6 +43,9 @@ cost invisible and stay well below the time in which people react to an incident
 _ANSWER_TIMEOUT_S = 600.0
 """Seconds without a byte of an answer; a model under emulation takes about one per token."""
 
+_MOST_SECONDS = 86_400.0
+"""The longest time that an argument may ask for."""
+
 
 def verify_and_connect(
     url: str,
@@ -74,6 +77,8 @@ def verify_and_connect(
         NetworkError: the guest was not reached.
         UsageError: an argument that can never be right.
     """
+    _check_seconds("timeout_s", timeout_s)
+    _check_seconds("max_evidence_age_s", max_evidence_age_s)
     clock = _system_clock if now is None else now
     report = Report(clock=time.perf_counter)
     try:
@@ -234,7 +239,12 @@ class AttestedSession(requests.Session):
     ) -> requests.Response:
         """Send a request to the guest; a URL that starts with a slash is a path on it."""
         absolute = f"{self._origin.url}{url}" if url.startswith("/") else url
-        return super().request(method, absolute, *args, **kwargs)
+        try:
+            return super().request(method, absolute, *args, **kwargs)
+        except requests.RequestException as exc:
+            # All that comes from sending is a `blindllama.Error` by now. The message may repeat a
+            # header or the URL, with whatever secrets are in it.
+            raise UsageError(f"request that cannot be made: {type(exc).__name__}") from exc
 
     def send(
         self,
@@ -276,6 +286,10 @@ class AttestedSession(requests.Session):
                 raise
         return target
 
+    def get_adapter(self, url: str | bytes) -> AttestedAdapter:  # noqa: ARG002 - requests' signature
+        """Return the one adapter: `send` has compared origins, and no other may carry a request."""
+        return self._adapter
+
     def mount(self, prefix: str | bytes, adapter: requests.adapters.BaseAdapter) -> None:
         """Refuse: another adapter would be a way around the attested key.
 
@@ -285,6 +299,14 @@ class AttestedSession(requests.Session):
         if self._sealed:
             raise UsageError("adapters: an attested session has its own and takes no other")
         super().mount(prefix, adapter)
+
+    def __getstate__(self) -> NoReturn:
+        """Refuse to be pickled or copied: what was attested is bound to these connections.
+
+        Raises:
+            UsageError: always.
+        """
+        raise UsageError("an attested session cannot be copied or pickled; connect again")
 
     def _check_origin(self, url: str, code: Code) -> None:
         try:
@@ -298,7 +320,8 @@ class AttestedSession(requests.Session):
                     code=code,
                     step=10,
                     expected=self._origin.url,
-                    got=url if origin is None else origin.url,
+                    # Not the URL itself: it may hold a password or a query of the caller's.
+                    got="no https://HOST[:PORT]" if origin is None else origin.url,
                 )
             )
 
@@ -333,5 +356,20 @@ def _system_clock() -> datetime:
 
 
 def _unreachable(origin: Origin, cause: Exception) -> NoReturn:
-    """Raise the one error for everything that went wrong below the checks."""
-    raise NetworkError(f"{origin.url}: {cause}") from cause
+    """Raise the one error for everything that went wrong below the checks.
+
+    The message of a `MaxRetryError` repeats path and query, which are the caller's; its reason
+    does not.
+    """
+    inner = cause.args[0] if cause.args else cause
+    reason = inner.reason if isinstance(inner, urllib3.exceptions.MaxRetryError) else None
+    told = reason or cause
+    raise NetworkError(f"{origin.url}: {told}") from told
+
+
+def _check_seconds(what: str, seconds: float) -> None:
+    """Refuse what is no time to wait, which libraries refuse in their own ways or not at all."""
+    if not 0 < seconds <= _MOST_SECONDS:
+        raise UsageError(
+            f"{what}; expected seconds above 0, at most {_MOST_SECONDS}; got {seconds}"
+        )

@@ -33,7 +33,7 @@ class VerifiedEvidence:
     spki: bytes
     """The TLS key that the quote names, DER of its SubjectPublicKeyInfo."""
     values: Mapping[int, bytes]
-    """All quoted registers, 32 bytes each; those that the platform enforces equal the release's."""
+    """All quoted registers, 32 bytes each; those that the release predicts equal its own."""
     attestation_key_subject: str
     reset_count: int
     """TPM resets; a host that simulates the TPM can make it what it likes."""
@@ -84,7 +84,7 @@ def verify_evidence(
         detail.update(_quote_detail(quote, evidence))
     with checks.check(9) as detail:
         _check_measurements(quote, evidence, place, expected)
-        detail.update(_measurement_detail(quote, place))
+        detail.update(_measurement_detail(quote, expected))
     return VerifiedEvidence(
         platform=platform,
         spki=spki,
@@ -151,7 +151,8 @@ def _check_measurements(
             expected=f"all of {sorted(platform.enforced)}, none outside the quote",
             got=f"{sorted(expected.values)}; it is about {sorted(missing)}",
         )
-    wrong = [index for index in sorted(platform.enforced) if not _equal(quote, expected, index)]
+    # What the release predicts beyond the platform's demands is signed too: none of it is ignored.
+    wrong = [index for index in sorted(expected.values) if not _equal(quote, expected, index)]
     if wrong:
         first = wrong[0]
         why = explain_mismatch(
@@ -198,11 +199,11 @@ def _quote_detail(quote: VerifiedQuote, evidence: Evidence) -> Mapping[str, str]
     )
 
 
-def _measurement_detail(quote: VerifiedQuote, platform: Platform) -> Mapping[str, str]:
-    equal = ", ".join(str(index) for index in sorted(platform.enforced))
+def _measurement_detail(quote: VerifiedQuote, expected: ExpectedPcrs) -> Mapping[str, str]:
+    equal = ", ".join(str(index) for index in sorted(expected.values))
     reported = {
         f"PCR {index} (reported)": value.hex()
         for index, value in quote.values.items()
-        if index not in platform.enforced
+        if index not in expected.values
     }
     return MappingProxyType({"equal": f"PCR {equal}", **reported})

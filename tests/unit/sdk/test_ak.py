@@ -248,6 +248,15 @@ def test_c4_not_a_certificate(der: bytes) -> None:
     refused(Code.AK_MALFORMED, GENUINE, [MIDDLE.der, der])
 
 
+def test_c4_a_version_of_x509_that_does_not_exist() -> None:
+    version = bytes.fromhex("a003020102")
+    for der in (GENUINE, MIDDLE.der):
+        assert version in der
+    refused(Code.AK_MALFORMED, GENUINE.replace(version, version[:-1] + b"\5", 1))
+    middle = MIDDLE.der.replace(version, version[:-1] + b"\5", 1)
+    refused(Code.AK_MALFORMED, GENUINE, [middle, TOP.der])
+
+
 def test_unknown_critical_extensions() -> None:
     unknown = (x509.UnrecognizedExtension(ObjectIdentifier("1.2.3.4"), b"\x05\0"), True)
     leaf = MIDDLE.certify(KEY.public_key(), replace(LEAF, extra=(unknown,)))

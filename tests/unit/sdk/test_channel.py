@@ -13,7 +13,7 @@ import pytest
 
 from blindllama._adapter import AttestedAdapter, AttestedConnection
 from blindllama._channel import Origin, parse_origin, peer_spki, request_evidence, tls_context
-from blindllama.errors import ChannelBindingError, Code, NetworkError, VerificationError
+from blindllama.errors import ChannelBindingError, Code, NetworkError, UsageError, VerificationError
 from tests.simulators.attested_client import new_session
 from tests.simulators.attested_server import Answer, Server, TlsKey, attested_server
 from tests.simulators.booted_guest import BootedGuest, Papers, boot
@@ -128,6 +128,12 @@ def test_ipv6_addresses_keep_their_brackets() -> None:
     origin = parse_origin("https://[::1]")
     assert origin == Origin(host="::1", port=443)
     assert origin.url == "https://[::1]:443"
+
+
+def test_international_names_come_in_ascii() -> None:
+    with pytest.raises(UsageError):
+        parse_origin("https://bücher.example")
+    assert parse_origin("https://xn--bcher-kva.example").host == "xn--bcher-kva.example"
 
 
 def test_hosts_are_compared_in_lower_case() -> None:

@@ -57,6 +57,13 @@ def test_hostile_values_neither_flood_nor_steer_a_terminal(hostile: object) -> N
     assert text.isprintable()
 
 
+@pytest.mark.parametrize("hostile", ["x" * 100_000, "\x1b]0;title\x07" * 5_000])
+def test_t4_what_a_library_quotes_neither_floods_nor_steers(hostile: str) -> None:
+    text = str(VerificationError(hostile, code=Code.FORMAT_SCHEMA, step=6, got=hostile))
+    assert len(text) < 1000
+    assert text.isprintable()
+
+
 def test_every_code_is_described(checkout: Path) -> None:
     """docs/verification.md names each code, and no other, under the step that raises it."""
     page = (checkout / "docs" / "verification.md").read_text()

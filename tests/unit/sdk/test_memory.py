@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -63,3 +64,23 @@ def test_a_failed_write_leaves_the_old_memory(
         memory.remember("line", 2)
     assert json.loads(path.read_bytes())["sequences"] == {"line": 1}
     assert [found.name for found in tmp_path.iterdir()] == ["memory.json"]
+
+
+def test_s4_clients_at_once_do_not_undo_each_other(tmp_path: Path) -> None:
+    path = tmp_path / "memory.json"
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda n: ReleaseMemory(path).remember(f"line {n % 2}", n), range(1, 41)))
+    memory = ReleaseMemory(path)
+    assert (memory.newest("line 0"), memory.newest("line 1")) == (40, 39)
+    assert [found.name for found in tmp_path.iterdir()] == ["memory.json"]
+
+
+def test_a_lock_that_is_left_behind_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("blindllama._memory._LOCK_TIMEOUT_S", 0.0)
+    lock = tmp_path / ".memory.json.lock"
+    lock.touch()
+    with pytest.raises(UsageError, match="memory.json.lock"):
+        ReleaseMemory(tmp_path / "memory.json").remember("line", 1)
+    assert lock.exists()

@@ -253,7 +253,15 @@ def test_files_and_folders_are_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "data", [b"=", b"\xff", b"a = 1\na = 2", b"#" * (1 << 20) + b"#", b"a=" + b"[" * 5000]
+    "data",
+    [
+        b"=",
+        b"\xff",
+        b"a = 1\na = 2",
+        b"#" * (1 << 20) + b"#",
+        b"a=" + b"[" * 5000,
+        b"a." * 5000 + b"a = 1",
+    ],
 )
 def test_bytes_that_are_no_policy(data: bytes) -> None:
     with pytest.raises(PolicyError) as caught:

@@ -98,6 +98,15 @@ def test_a_register_that_is_not_enforced_may_differ(guest: BootedGuest) -> None:
     assert verify(guest).failure is None
 
 
+def test_whatever_the_release_predicts_is_compared(guest: BootedGuest) -> None:
+    genuine = expected_pcrs()
+    values = MappingProxyType({**genuine.values, 8: sha256(b"predicted, not enforced")})
+    with pytest.raises(MeasurementError) as caught:
+        verify(guest, expected=replace(genuine, values=values))
+    assert caught.value.code is Code.MEASUREMENT_MISMATCH
+    assert caught.value.expected == values[8].hex()
+
+
 @pytest.mark.parametrize("pcr", sorted(expected_pcrs().values))
 def test_every_enforced_register_is_compared(guest: BootedGuest, pcr: int) -> None:
     guest.quoter.extend(pcr, sha256(b"something else"))

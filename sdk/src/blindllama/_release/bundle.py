@@ -19,6 +19,7 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.x509 import (
     DuplicateExtension,
     ExtensionNotFound,
+    InvalidVersion,
     PrecertificateSignedCertificateTimestamps,
     UnsupportedGeneralNameType,
 )
@@ -59,6 +60,7 @@ _FOREIGN = (
     UnsupportedAlgorithm,
     DuplicateExtension,
     ExtensionNotFound,
+    InvalidVersion,
     UnsupportedGeneralNameType,
     ValueError,
     TypeError,
@@ -164,17 +166,19 @@ class BundleVerifier:
                 expected="a signed entry timestamp",
                 got="none",
             )
-        if self.require.require_timestamp:
-            # Without the log's promise the stamp is the only time, so it must verify.
-            stamped = _without_promise(seen)
+        stamped = self.require.require_timestamp or moments.logged is None
+        # Without the log's promise and other stamps, each stamp is the only time: it must verify.
+        for number in range(max(1, len(moments.stamped)) if stamped else 0):
+            proof = _with_one_stamp(seen, number)
             _translated(
-                lambda: run(self.trust.verifier, stamped, check), code=Code.BUNDLE_NO_TIMESTAMP
+                partial(run, self.trust.verifier, proof, check), code=Code.BUNDLE_NO_TIMESTAMP
             )
-            proofs.append(stamped)
+            proofs.append(proof)
         then = self.trust.verifier_at(moments)
         for proof in proofs:
             _translated(partial(run, then, proof, check), code=Code.BUNDLE_OUTSIDE_VALIDITY)
-        return result, (*moments.stamped, *moments.signed)[0]
+        # A stamp that nobody verified tells no time.
+        return result, (moments.stamped if stamped else moments.signed)[0]
 
 
 def certificate_says(certificate: Certificate, claim: VerificationPolicy, *, code: Code) -> None:
@@ -216,12 +220,14 @@ def _parsed(document: JsonValue) -> Bundle:
         raise _malformed(exc) from exc
 
 
-def _without_promise(document: JsonValue) -> Bundle:
-    """Return the bundle without the log's promise, so that only its stamps tell the time."""
+def _with_one_stamp(document: JsonValue, number: int) -> Bundle:
+    """Return the bundle without the log's promise, so that only this stamp tells the time."""
     bare = copy.deepcopy(document)
     for entry in _log_entries(bare):
         for key in ("inclusionPromise", "integratedTime"):
             entry.pop(key, None)
+    stamps = _stamps(bare)
+    stamps[:] = stamps[number : number + 1]
     try:
         return Bundle.from_json(canonical_json(bare))
     except _FOREIGN as exc:
@@ -254,6 +260,14 @@ def _log_entries(document: JsonValue) -> list[dict[str, JsonValue]]:
     if not isinstance(entries, list):
         return []
     return [entry for entry in entries if isinstance(entry, dict)]
+
+
+def _stamps(document: JsonValue) -> list[JsonValue]:
+    """Return the time stamps of a bundle that sigstore has parsed."""
+    material = document.get("verificationMaterial") if isinstance(document, dict) else None
+    data = material.get("timestampVerificationData") if isinstance(material, dict) else None
+    stamps = data.get("rfc3161Timestamps") if isinstance(data, dict) else None
+    return stamps if isinstance(stamps, list) else []
 
 
 def _malformed(exc: Exception) -> ProvenanceError:

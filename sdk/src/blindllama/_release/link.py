@@ -220,7 +220,7 @@ def _check_rules(layout: VerifiedLayout, steps: Mapping[str, VerifiedStep]) -> N
 
 
 def _check_materials(steps: Mapping[str, VerifiedStep]) -> None:
-    """Refuse a material that is neither a locked input nor a product of an earlier step.
+    """Refuse a material that is neither a locked input nor a product of one earlier step.
 
     The owner's rules should say so too; a rule that allows too much must not mix two releases.
     """
@@ -234,5 +234,14 @@ def _check_materials(steps: Mapping[str, VerifiedStep]) -> None:
                     step=_STEP,
                     expected=earlier.get(name, "a product of an earlier step"),
                     got=digest,
+                )
+        for name in step.products:
+            if name in earlier:
+                # By name, the later file would take the place of the one that others agreed on.
+                raise ProvenanceError(
+                    f"product {name} of step {step.name}",
+                    code=Code.LINK_ARTIFACT_RULE,
+                    step=_STEP,
+                    expected="a file that no earlier step makes",
                 )
         earlier |= step.products

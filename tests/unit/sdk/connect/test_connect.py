@@ -114,10 +114,11 @@ def test_nobody_there(deployed: Deployed) -> None:
         connect(deployed)
 
 
-@pytest.mark.parametrize("age", [0.0, -1.0])
-def test_evidence_must_have_some_age(deployed: Deployed, age: float) -> None:
+@pytest.mark.parametrize("name", ["max_evidence_age_s", "timeout_s"])
+@pytest.mark.parametrize("seconds", [0.0, -1.0, float("nan"), float("inf")])
+def test_seconds_are_some_and_not_for_ever(deployed: Deployed, name: str, seconds: float) -> None:
     with pytest.raises(UsageError):
-        connect(deployed, max_evidence_age_s=age)
+        connect(deployed, **{name: seconds})
 
 
 def test_s4_the_memory_of_releases(deployed: Deployed) -> None:

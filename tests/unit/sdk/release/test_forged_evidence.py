@@ -49,6 +49,28 @@ def no_promise(document: Json) -> None:
     del entry["inclusionPromise"], entry["integratedTime"]
 
 
+def foreign_stamp(number: int) -> Callable[[Json], None]:
+    """Put another bundle's stamp beside the genuine one: the library would drop it silently."""
+
+    def change(document: Json) -> None:
+        stamps, others = (
+            document[name]["verificationMaterial"]["timestampVerificationData"]["rfc3161Timestamps"]
+            for name in ("index", "measurements")
+        )
+        stamps.insert(number, others[0])
+
+    return change
+
+
+def future_x509(document: Json) -> None:
+    """Make the certificate one of X.509 version 6, which there is not."""
+    certificate = document["index"]["verificationMaterial"]["certificate"]
+    der, version = base64.b64decode(certificate["rawBytes"]), bytes.fromhex("a003020102")
+    assert version in der
+    other = der.replace(version, version[:-1] + b"\5", 1)
+    certificate["rawBytes"] = base64.b64encode(other).decode()
+
+
 def no_promise_in_snake_case(document: Json) -> None:
     """The library also reads its own spelling of the keys: that must not hide a promise."""
     entry = document["index"]["verificationMaterial"]["tlogEntries"][0]
@@ -92,6 +114,9 @@ FORGED: dict[str, tuple[Code, int, Callable[[Json], object]]] = {
             ]
         ),
     ),
+    "S2 a stamp of another bundle first": (Code.BUNDLE_NO_TIMESTAMP, 2, foreign_stamp(0)),
+    "S2 a stamp of another bundle last": (Code.BUNDLE_NO_TIMESTAMP, 2, foreign_stamp(1)),
+    "S2 a certificate that cannot be loaded": (Code.BUNDLE_MALFORMED, 2, future_x509),
     "S2 no promise of the log": (Code.BUNDLE_NO_INCLUSION_PROMISE, 2, no_promise),
     "S2 no stamp, the promise in another spelling": (
         Code.BUNDLE_NO_TIMESTAMP,

@@ -258,3 +258,34 @@ def test_a_lax_layout_does_not_mix_releases(honest: SignedRelease, state: Path, 
         [json.loads(link.envelope), *links[1:]],
     )
     assert code is Code.LINK_ARTIFACT_RULE
+
+
+def test_a_lax_layout_does_not_let_two_steps_make_one_file(
+    honest: SignedRelease, state: Path
+) -> None:
+    """The later one would take the place of the file that everybody agreed on."""
+    links = json.loads(honest.evidence)["links"]
+    engine, app_disk = payload(links[0]), payload(links[1])
+    with signer(state) as found:
+        identity = found.authority.identity
+        assert identity is not None
+        link = record_link(
+            "app-disk",
+            materials=digests(app_disk["materials"]),
+            products={**digests(app_disk["products"]), next(iter(engine["products"])): EVIL},
+            byproducts={},
+            functionary=Functionary(identity=identity, issuer=found.authority.issuer),
+            signer=found,
+        )
+    rules = [["ALLOW", "*"], ["DISALLOW", "*"]]
+    code = links_under(
+        honest,
+        state,
+        lambda layout: layout["steps"][1].update(expected_products=rules),
+        [links[0], json.loads(link.envelope), *links[2:]],
+    )
+    assert code is Code.LINK_ARTIFACT_RULE
+
+
+def digests(artifacts: Json) -> dict[str, Sha256]:
+    return {name: Sha256.from_hex(digest["sha256"]) for name, digest in artifacts.items()}

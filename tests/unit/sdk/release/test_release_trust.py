@@ -81,9 +81,16 @@ class TestTrust:
         assert (error.code, error.step) == (Code.BUNDLE_OUTSIDE_VALIDITY, 2)
 
     @pytest.mark.parametrize(
-        "window", [{"start": "yesterday"}, {"start": "2020-01-01"}, {"end": 1}]
+        "window",
+        [
+            {"start": "yesterday"},
+            {"start": "2020-01-01"},
+            {"end": 1},
+            {"start": "2020-01-01T00:00:00Z", "End": "2021-01-01T00:00:00Z"},
+            "2020",
+        ],
     )
-    def test_a_window_that_is_none(self, honest: SignedRelease, window: Json) -> None:
+    def test_a_window_that_is_none(self, honest: SignedRelease, window: object) -> None:
         root = json.loads(honest.policy.sigstore.trusted_root)
         root["tlogs"][0]["publicKey"]["validFor"] = window
         error = refusal(honest, policy(honest, "sigstore.trusted_root", json.dumps(root)))

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+import traceback
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
+from typing import Any
 
 import pytest
+import requests
 from requests.adapters import HTTPAdapter
 
 from blindllama.errors import (
     ChannelBindingError,
     Code,
+    NetworkError,
     UsageError,
 )
 from blindllama.session import AttestedSession
@@ -132,6 +138,65 @@ def test_t2_proxies_and_adapters_are_refused(session: AttestedSession, server: S
     with pytest.raises(UsageError):
         session.get("/")
     assert server.application_bytes == 0
+
+
+def test_t2_every_adapter_is_the_attested_one(session: AttestedSession, server: Server) -> None:
+    session.adapters[f"{server.url}/x"] = HTTPAdapter()
+    assert session.get("/x").status_code == 200
+    assert server.attestations == 1
+    adapter = session.get_adapter(f"{server.url}/x")
+    # What code for requests before 2.32 asks for.
+    assert adapter.get_connection(server.url) is adapter.get_connection_with_tls_context(
+        requests.Request("GET", server.url).prepare(), verify=None
+    )
+
+
+def test_the_default_port_may_be_left_out() -> None:
+    with new_session("https://guest.invalid", bytes(32)) as session:
+        for url in ("https://guest.invalid/x", "https://GUEST.invalid:443/x"):
+            assert session.get_adapter(url) is session.get_adapter("https://guest.invalid:443/")
+
+
+@pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy, pickle.dumps])
+def test_a_session_is_not_copied(
+    session: AttestedSession, server: Server, duplicate: Callable[[object], object]
+) -> None:
+    session.attest()
+    with pytest.raises(UsageError):
+        duplicate(session)
+    assert session.get("/").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("url", "arguments"),
+    [
+        ("completions", {}),
+        ("https://", {}),
+        ("/", {"json": {"prompt": "a secret", "temperature": float("nan")}}),
+        ("/", {"headers": {"Authorization": "a secret\r\n"}}),
+    ],
+)
+def test_t5_requests_that_cannot_be_made(
+    session: AttestedSession, server: Server, url: str, arguments: dict[str, Any]
+) -> None:
+    with pytest.raises(UsageError) as caught:
+        session.post(url, **arguments)
+    assert "secret" not in str(caught.value)
+    assert server.application_bytes == 0
+
+
+def test_t5_no_url_in_error_messages(session: AttestedSession) -> None:
+    session.attest()
+    path = "/?prompt=secret"
+    with pytest.raises(ChannelBindingError) as refused:
+        session.get(f"http://user:secret@127.0.0.1{path}")
+    assert "secret" not in str(refused.value)
+    with (
+        new_session("https://127.0.0.1:9", bytes(32)) as nobody,
+        pytest.raises(NetworkError) as caught,
+    ):
+        nobody.get(path)
+    assert "secret" not in "".join(traceback.format_exception(caught.value))
 
 
 def test_t2_certificates_have_no_part_in_it(session: AttestedSession, server: Server) -> None:
