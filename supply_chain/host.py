@@ -14,7 +14,7 @@ from supply_chain import process
 from supply_chain.errors import BuildError, CommandError, MissingToolError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from supply_chain.progress import Progress
 
@@ -76,9 +76,8 @@ def require(tools: Iterable[str], progress: Progress) -> None:
         progress: Told about an installation.
 
     Raises:
-        MissingToolError: Some are missing and this user may not install them; the text is
-            the one line to run for all of them.
-        CommandError: apt failed.
+        MissingToolError: Some are missing, and this user may not install them or apt failed; the
+            text has the one line to run for all of them.
     """
     wanted = tuple(tools)
     packages = missing_packages(wanted)
@@ -87,15 +86,25 @@ def require(tools: Iterable[str], progress: Progress) -> None:
     prefix = _become_root()
     install = ["apt-get", "install", "--yes", "--no-install-recommends", *packages]
     if prefix is None:
-        line = f"sudo apt-get install --yes --no-install-recommends {' '.join(packages)}"
-        raise MissingToolError(", ".join(packages), remedy=line)
+        raise not_installed(packages)
     with progress.step(f"installing {', '.join(packages)}"):
         # sudo drops the environment, so what apt must know goes behind it.
         settings = [f"{key}={value}" for key, value in _NONINTERACTIVE.items()]
-        process.run([*prefix, "env", *settings, "apt-get", "update", "--quiet"])
-        process.run([*prefix, "env", *settings, *install])
+        try:
+            process.run([*prefix, "env", *settings, "apt-get", "update", "--quiet"])
+            process.run([*prefix, "env", *settings, *install])
+        except CommandError as exc:
+            raise not_installed(packages, exc) from exc
     if still := missing_packages(wanted):
-        raise MissingToolError(", ".join(still))
+        raise not_installed(still)
+
+
+def not_installed(packages: Sequence[str], failure: CommandError | None = None) -> MissingToolError:
+    """Return the error about packages that are missing, with what apt said when it had failed."""
+    line = f"sudo apt-get install --yes --no-install-recommends {' '.join(packages)}"
+    said = failure.stderr.decode(errors="replace").splitlines() if failure else []
+    reasons = [text for text in said if text.startswith("E: ")]
+    return MissingToolError(", ".join(packages), remedy="\n".join([line, *reasons]))
 
 
 def require_root() -> None:

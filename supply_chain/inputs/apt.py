@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from supply_chain import process
-from supply_chain.errors import CommandError, LockError, MissingToolError
+from supply_chain.errors import CommandError, FetchError, LockError, MissingToolError
 from supply_chain.inputs.lock import ArchiveDate, DebianPackage
 from supply_chain.workspace import replace_file
 
@@ -51,13 +51,21 @@ class Apt:
         """The lists of all suites are those of today, and signed.
 
         Raises:
-            CommandError: An archive cannot be reached, or its signature is not Debian's.
+            FetchError: An archive cannot be reached, or its signature is not Debian's.
             MissingToolError: There is no apt, or no keyring of Debian.
         """
         for part in ("lists/partial", "cache/archives/partial", "empty"):
             (self.folder / part).mkdir(parents=True, exist_ok=True)
         (self.folder / "status").write_bytes(b"")
-        self._apt_get(self.suites, "update", "--error-on=any")
+        try:
+            self._apt_get(self.suites, "update", "--error-on=any")
+        except CommandError as exc:
+            said = exc.stderr.decode(errors="replace").splitlines()
+            reasons = "\n".join(line for line in said if line.startswith("E: ")) or str(exc)
+            raise FetchError(
+                f"the package lists cannot be had; apt said:\n{reasons}\n"
+                "the lock is as it was; if the network or its proxy was the reason, run the same again"
+            ) from exc
 
     def closure(self, wish: Wish) -> tuple[str, ...]:
         """What a set needs, as `ARCHIVE:POOL_PATH`.

@@ -58,6 +58,7 @@ def download(
     Raises:
         NotServedError: The server answers that it has no such file.
         FetchError: It cannot be reached, keeps failing, or sends another number of bytes.
+        OSError: The file cannot be written; what was written stays.
     """
     part.parent.mkdir(parents=True, exist_ok=True)
     retryable = (requests.ConnectionError, requests.Timeout, _TryAgainError)
@@ -81,6 +82,9 @@ def download(
         raise FetchError(f"{shown(url)} cannot be fetched: {type(exc).__name__}") from exc
     except _TryAgainError as exc:
         raise FetchError(f"{shown(url)} cannot be fetched: {exc}; try again later") from exc
+    except OSError as exc:
+        # A write that fails names no file: whoever has to free space must know where.
+        raise OSError(exc.errno, exc.strerror, str(part)) from exc
 
 
 def shown(url: str) -> str:

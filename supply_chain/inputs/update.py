@@ -60,7 +60,7 @@ def resolve_lock(
 
     Raises:
         LockError: A wish cannot be fulfilled; apt's reason is in the text.
-        FetchError: A wheel cannot be had.
+        FetchError: The package lists or a wheel cannot be had.
     """
     # In the order in which the wishes name them, so that stable ones come before moving ones.
     suites = tuple(dict.fromkeys(suite for wish in wishes.sets.values() for suite in wish.suites))

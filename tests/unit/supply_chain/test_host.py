@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from supply_chain.errors import MissingToolError
-from supply_chain.host import FILES, PACKAGES, missing_packages, require
+from supply_chain.errors import CommandError, MissingToolError
+from supply_chain.host import FILES, PACKAGES, missing_packages, not_installed, require
 from supply_chain.progress import SilentProgress
 
 
@@ -35,3 +35,13 @@ def test_every_name_is_that_of_a_debian_package() -> None:
     names = [*PACKAGES.values(), *FILES.values()]
     assert all(name.replace("-", "").replace("2", "").isalnum() for name in names)
     assert all(name == name.lower() for name in names)
+
+
+def test_what_apt_said_stands_below_the_line_to_run() -> None:
+    failure = CommandError(["apt-get"], returncode=100, stderr=b"Reading\nE: Unable to fetch\n")
+    error = not_installed(["swtpm", "swtpm-tools"], failure)
+    line = "sudo apt-get install --yes --no-install-recommends"
+    assert str(error).splitlines() == [
+        f"swtpm, swtpm-tools is not installed; run: {line} swtpm swtpm-tools",
+        "E: Unable to fetch",
+    ]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import resource
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -145,3 +146,18 @@ def test_an_unreachable_archive_says_what_to_do_and_shows_no_password(
 )
 def test_an_address_is_shown_without_its_secrets(url: str, public: str) -> None:
     assert shown(url) == public
+
+
+def test_a_file_that_cannot_grow_is_named_and_kept(server: FileServer, tmp_path: Path) -> None:
+    part = tmp_path / "part"
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(DATA) - 1, before[1]))
+    try:
+        with pytest.raises(OSError) as caught:
+            fetch(server, part)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert caught.value.filename == str(part)
+    assert part.read_bytes() == DATA[:-1]
+    fetch(server, part)
+    assert part.read_bytes() == DATA

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from supply_chain.digest import sha256_bytes
-from supply_chain.errors import CommandError, LockError
+from supply_chain.errors import FetchError, LockError
 from supply_chain.inputs.apt import Apt
 from supply_chain.inputs.debian import Archives
 from supply_chain.inputs.lock import DebianPackage, Wish
@@ -151,9 +151,9 @@ def test_an_archive_without_debians_signature_is_refused(name: str, tmp_path: Pa
         server.files[f"debian/dists/trixie/{name}"] = RELEASE.format(suite="trixie").encode()
         archives = Archives(bases={"debian": f"{server.url}/debian"})
         apt = Apt(folder=tmp_path, archives=archives, architecture="amd64", suites=("trixie",))
-        with pytest.raises(CommandError) as caught:
+        with pytest.raises(FetchError) as caught:
             apt.update()
-    assert caught.value.code == "build.command"
+    assert caught.value.code == "build.fetch"
     assert "sign" in str(caught.value)
 
 
@@ -171,3 +171,14 @@ def test_changes_name_set_package_and_both_versions() -> None:
     ]
     assert len(lock_changes(None, new)) == 3
     assert lock_changes(new, new) == []
+
+
+def test_an_archive_that_cannot_be_reached_leaves_the_lock(tmp_path: Path) -> None:
+    archives = Archives(bases={"debian": "http://127.0.0.1:9/debian"})
+    apt = Apt(folder=tmp_path, archives=archives, architecture="amd64", suites=("trixie",))
+    with pytest.raises(
+        FetchError, match="(?s)E: Failed to fetch .*the lock is as it was"
+    ) as caught:
+        apt.update()
+    assert caught.value.code == "build.fetch"
+    assert "to replay" not in str(caught.value)
