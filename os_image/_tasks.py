@@ -54,7 +54,8 @@ def inspect(_context: Context, debug: bool = False) -> None:
     """Show what the image that was built consists of."""
     path = Workspace.at(_ROOT, os.environ).build / _FOLDERS[debug] / DESCRIPTION_NAME
     if not path.exists():
-        raise Exit(f"{path.relative_to(_ROOT)} is not there; run: invoke os-image.build", code=1)
+        command = f"invoke os-image.build{' --debug' if debug else ''}"
+        raise Exit(f"{path.relative_to(_ROOT)} is not there; run: {command}", code=1)
     facts = json.loads(path.read_bytes())
     print(f"{facts['name']}{' (debug)' if facts['debug'] else ''}, Linux {facts['kernel_release']}")
     print(f"command line: {facts['command_line']}")

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -169,3 +170,16 @@ def test_a_full_store_needs_neither_archives_nor_network(tmp_path: Path) -> None
     store.put(DATA, sha256_bytes(DATA))
     nowhere = {"BLINDLLAMA_DEBIAN_MIRROR": "http://127.0.0.1:9"}
     inputs.fetch(lock_of(package(DATA)), (), store, SilentProgress(), environ=nowhere)
+
+
+def test_two_runs_that_share_a_store_fetch_once(server: FileServer, tmp_path: Path) -> None:
+    mirror = {"BLINDLLAMA_DEBIAN_MIRROR": f"{server.url}/debian"}
+    lock, store = lock_of(package(DATA)), Store(tmp_path / "store")
+
+    def run(_: int) -> None:
+        inputs.fetch(lock, (), store, SilentProgress(), environ=mirror)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(run, range(4)))
+    assert store.path(sha256_bytes(DATA)).read_bytes() == DATA
+    assert server.requests == [(f"debian/{QUOTED}", None)]
