@@ -37,6 +37,9 @@ _STEP_CHANNEL = 10
 _DEFAULT_PORT = 443
 _PATH: Final = "/attestation"
 _PIECE_BYTES: Final = 1 << 16
+_ANSWER_LIMIT_BYTES: Final = 2 * EVIDENCE_LIMIT_BYTES
+"""Most bytes of a whole answer. The body has its own limit, but `http.client` takes heads without
+end, and reads all that comes after a chunk of negative size."""
 _LATER: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
 """Answers that say nothing about the guest but "not now"."""
 
@@ -184,13 +187,7 @@ def _read_answer(response: http.client.HTTPResponse) -> bytes:
     while piece := response.read(_PIECE_BYTES):
         received += piece
         if len(received) > EVIDENCE_LIMIT_BYTES:
-            raise FormatError(
-                "size of the evidence",
-                code=Code.FORMAT_TOO_LARGE,
-                step=_STEP_EVIDENCE,
-                expected=f"at most {EVIDENCE_LIMIT_BYTES} bytes",
-                got="more",
-            )
+            raise _too_large("size of the evidence", EVIDENCE_LIMIT_BYTES)
     if response.length:
         raise http.client.IncompleteRead(b"", response.length)
     return bytes(received)
@@ -202,13 +199,24 @@ def _bad_answer(what: str, got: object, *, expected: object = None) -> FormatErr
     )
 
 
+def _too_large(what: str, limit: int) -> FormatError:
+    return FormatError(
+        what,
+        code=Code.FORMAT_TOO_LARGE,
+        step=_STEP_EVIDENCE,
+        expected=f"at most {limit} bytes",
+        got="more",
+    )
+
+
 class _TimedSocket(io.RawIOBase):
-    """A connection whose operations share one deadline; `http.client` reads from it."""
+    """A connection whose operations share one deadline and one limit; `http.client` reads it."""
 
     def __init__(self, connection: socket.socket, deadline: float) -> None:
         super().__init__()
         self._connection = connection
         self._deadline = deadline
+        self._received_bytes = 0
 
     def makefile(self, _mode: str) -> io.BufferedReader:
         """Return a reader, which is all that `http.client.HTTPResponse` asks of a socket."""
@@ -219,7 +227,11 @@ class _TimedSocket(io.RawIOBase):
 
     def readinto(self, buffer: WriteableBuffer) -> int:
         self._arm()
-        return self._connection.recv_into(buffer)
+        count = self._connection.recv_into(buffer)
+        self._received_bytes += count
+        if self._received_bytes > _ANSWER_LIMIT_BYTES:
+            raise _too_large("size of the answer with evidence", _ANSWER_LIMIT_BYTES)
+        return count
 
     def send(self, data: bytes) -> None:
         """Send all of the data."""

@@ -149,6 +149,14 @@ JSON = {"Content-Type": "application/json"}
             ),
             Code.FORMAT_TOO_LARGE,
         ),
+        (
+            Answer(
+                raw=b"HTTP/1.1 200 x\r\nContent-Type: application/json\r\n"
+                b"Transfer-Encoding: chunked\r\n\r\n-1\r\n" + b"[" * (3 << 20)
+            ),
+            Code.FORMAT_TOO_LARGE,
+        ),
+        (Answer(raw=b"HTTP/1.1 100 x\r\nA: b\r\n\r\n" * 130_000), Code.FORMAT_TOO_LARGE),
         (Answer(body=b""), Code.FORMAT_NOT_JSON),
     ],
     ids=[
@@ -162,6 +170,8 @@ JSON = {"Content-Type": "application/json"}
         "header flood",
         "short",
         "endless chunk",
+        "negative chunk",
+        "endless heads",
         "empty",
     ],
 )
