@@ -94,6 +94,7 @@ EOF
 }
 
 make_environment() {
+    [ -w "$root" ] || die "this user may not write to $root; make it the owner, or use sudo"
     # Two of them at once would spoil each other: the second one waits, and finds it made.
     exec 9>"$root/.venv.lock"
     flock 9
