@@ -13,13 +13,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from pydantic import ValidationError
 
 from app_disk import build as app_disk
 from app_disk.locked import app_disk_inputs, build_locked_app_disk
-from blindllama.measurements import PlatformMeasurements, PlatformName
+from blindllama.measurements import PlatformMeasurements, PlatformName, measurements_file
 from deploy.qemu import probe, vm, vtpm
 from deploy.qemu.machine import Firmware, MachineProfile
 from engine.gguf import MANIFEST, MODEL
@@ -299,17 +298,11 @@ def _measure(site: Site, out: Path) -> None:
     )
     azure = predict_azure_pcrs(uki=uki, app_descriptor=descriptor)
     platforms = {
-        PlatformName.QEMU_SWTPM: platform_measurements(
+        PlatformName.QEMU_SWTPM.value: platform_measurements(
             expected, site.machine.wire(firmware, probed.qemu)
         ),
-        PlatformName.AZURE_TRUSTED_LAUNCH: platform_measurements(azure),
+        PlatformName.AZURE_TRUSTED_LAUNCH.value: platform_measurements(azure),
     }
-    document: dict[str, Any] = {
-        "version": 1,
-        "debug": site.os_image.debug,
-        "platforms": {
-            name.value: wire.model_dump(mode="json", exclude_none=True)
-            for name, wire in platforms.items()
-        },
-    }
-    (out / MEASUREMENTS).write_text(json.dumps(document, indent=1, sort_keys=True) + "\n")
+    (out / MEASUREMENTS).write_bytes(
+        measurements_file(debug=site.os_image.debug, platforms=platforms)
+    )

@@ -6,6 +6,7 @@ import base64
 import json
 from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,9 +21,12 @@ from blindllama import (
 from blindllama.errors import Code
 from blindllama.measurements import PlatformName
 from deploy.qemu import vm
+from os_image.predict.predict import platform_measurements
 from publication import Published
+from supply_chain.digest import Sha256
 from tests.e2e.raw import Claimed, claimed_evidence
 from tests.simulators.relay import relaying
+from tests.simulators.signed_release import make_signed_release
 
 pytestmark = pytest.mark.e2e
 
@@ -125,9 +129,26 @@ def test_another_root(guest: vm.Guest, published: Published, policy: Policy) -> 
     assert caught.value.code == Code.AK_UNKNOWN_ROOT
 
 
-def test_another_release(guest: vm.Guest, published: Published) -> None:
-    """S4: the guest runs this release; a caller who wants a newer one is told before asking."""
-    policy = Policy.from_file(published.policy)
+def test_another_release(
+    guest: vm.Guest, published: Published, policy: Policy, tmp_path: Path
+) -> None:
+    """Genuinely signed, of the same machine, with another application: PCR 15 tells them apart."""
+    name = PlatformName.QEMU_SWTPM.value
+    here = platform_measurements(published.verified.expected)
+    other = make_signed_release(
+        tmp_path,
+        measurements={name: here.model_copy(update={"pcrs": {**here.pcrs, "15": "15" * 32}})},
+        vtpm_roots=[Sha256.from_hex(root) for root in policy.vtpm.roots],
+    )
+    with pytest.raises(VerificationError) as caught:
+        verify_and_connect(guest.url, release=other.evidence, policy=other.policy)
+    assert caught.value.code == Code.MEASUREMENT_MISMATCH
+    assert caught.value.step == 9
+    assert "PCR 15" in str(caught.value)
+
+
+def test_an_older_release(guest: vm.Guest, published: Published, policy: Policy) -> None:
+    """S4: whoever wants a newer release than this one is told before the guest is asked."""
     newer = policy.release.model_copy(
         update={"minimum_sequence": policy.release.minimum_sequence + 1}
     )

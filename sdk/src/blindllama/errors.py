@@ -111,6 +111,7 @@ class Code(StrEnum):
     CHAIN_MEASUREMENTS_SUBJECTS = "chain.measurements_subjects"
     CHAIN_MEASUREMENTS_LAYOUT = "chain.measurements_layout"
     CHAIN_MEASUREMENTS_PROVENANCE = "chain.measurements_provenance"
+    CHAIN_MEASUREMENTS_PRODUCT = "chain.measurements_product"
     CHAIN_INDEX_FILES = "chain.index_files"
     CHAIN_REBUILDERS = "chain.rebuilders"
 

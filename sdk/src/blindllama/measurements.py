@@ -6,6 +6,7 @@ are the two disks. `ExpectedPcrs` is what the verifier compares a quote with, fo
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -31,6 +32,7 @@ __all__ = [
     "PlatformName",
     "Sha256Hex",
     "expected_pcrs",
+    "measurements_file",
 ]
 
 MEASUREMENTS_TYPE = "https://blindllama.dev/attestation/measurements/v1"
@@ -153,6 +155,20 @@ class ExpectedPcrs:
 
 Measurements = Mapping[PlatformName, ExpectedPcrs]
 """Expected PCRs of every platform that a release supports and this SDK knows."""
+
+
+def measurements_file(*, debug: bool, platforms: Mapping[str, PlatformMeasurements]) -> bytes:
+    """Return `measure/measurements.json`, the one product of the step that measures.
+
+    The values that a client compares are in a signed statement; that they are the product of the
+    chain's last step, and not the signer's invention, shows by the digest of these bytes. Canonical
+    JSON (sorted keys, no white space, ASCII) and a newline.
+    """
+    wire = {
+        name: part.model_dump(mode="json", exclude_none=True) for name, part in platforms.items()
+    }
+    document = {"version": 1, "debug": debug, "platforms": wire}
+    return json.dumps(document, sort_keys=True, separators=(",", ":")).encode("ascii") + b"\n"
 
 
 def expected_pcrs(platform: PlatformName, wire: PlatformMeasurements) -> ExpectedPcrs:

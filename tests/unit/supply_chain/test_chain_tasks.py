@@ -10,13 +10,19 @@ import pytest
 import requests
 from invoke import Context, Exit
 
+from blindllama.measurements import measurements_file
 from supply_chain import _chain_tasks
 from supply_chain.attest.signing import signer
 from supply_chain.digest import sha256_bytes
 from supply_chain.progress import SilentProgress
 from supply_chain.release import write_release
 from supply_chain.workspace import CACHE_VARIABLE
-from tests.simulators.signed_release import PRODUCTS, RELEASE_FILES, make_signed_release
+from tests.simulators.signed_release import (
+    PLATFORMS,
+    PRODUCTS,
+    RELEASE_FILES,
+    make_signed_release,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,7 +37,8 @@ def release(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for path, product in RELEASE_FILES.items():
         files[path] = root / "made" / path
         files[path].parent.mkdir(exist_ok=True)
-        files[path].write_text(product or path)
+        files[path].write_bytes((product or path).encode())
+    files["measurements.json"].write_bytes(measurements_file(debug=False, platforms=PLATFORMS))
     made = make_signed_release(root / "state", products=products)
     with signer(root / "state") as signing:
         write_release(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from blindllama.measurements import PlatformName
+from blindllama.measurements import PlatformName, measurements_file
 from blindllama.policy import Policy
 from blindllama.release import VerifiedRelease, verify_release
 from supply_chain.attest.chain import Measured, SignedChain, sign_chain
@@ -53,6 +53,13 @@ INDEX_PREDICATE = ReleaseIndexPredicate(
 )
 
 
+def content(product: str) -> bytes:
+    """What a step writes: the measuring one the values that are signed, others anything."""
+    if product == FILES["measurements.json"]:
+        return measurements_file(debug=False, platforms=PLATFORMS)
+    return product.encode() * 1000
+
+
 class Made:
     """A release that real steps made and the local Sigstore signed."""
 
@@ -77,7 +84,7 @@ class Made:
 
             def build(folder: Path, name: str = name, products: tuple[str, ...] = products) -> None:
                 for product in products:
-                    (folder / product).write_bytes(f"{name}/{product}".encode() * 1000)
+                    (folder / product).write_bytes(content(f"{name}/{product}"))
 
             step = Step(
                 name=name,

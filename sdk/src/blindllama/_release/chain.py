@@ -6,11 +6,13 @@ digest that one document states about another is compared.
 
 from __future__ import annotations
 
+import hashlib
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from blindllama._release.layout import STEPS
 from blindllama.errors import Code, ProvenanceError
+from blindllama.measurements import measurements_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = [
     "DISKS",
     "FILES",
+    "MEASUREMENTS_PRODUCT",
     "check_index",
     "check_measurements",
     "check_provenance",
@@ -36,12 +39,15 @@ __all__ = [
 DISKS = ("os-image/os.img", "app-disk/app.img")
 """The products that a measurements statement is about."""
 
+MEASUREMENTS_PRODUCT = "measure/measurements.json"
+"""The product that holds the values which the statement states."""
+
 FILES: Mapping[str, str] = MappingProxyType(
     {
         "os.img": "os-image/os.img",
         "app.img": "app-disk/app.img",
         "engine-manifest.json": "engine/manifest.json",
-        "measurements.json": "measure/measurements.json",
+        "measurements.json": MEASUREMENTS_PRODUCT,
     }
 )
 """Files of a release that are products of its steps, by their path in its folder."""
@@ -108,7 +114,7 @@ def check_measurements(
     steps: Mapping[str, VerifiedStep],
     provenance: Mapping[str, VerifiedProvenance],
 ) -> None:
-    """Refuse measurements of other disks, or made under another layout or provenance.
+    """Refuse measurements of other disks, of another layout or provenance, or made by no step.
 
     Raises:
         ProvenanceError: `chain.measurements_*`.
@@ -133,6 +139,10 @@ def check_measurements(
         {step: claim.digest for step, claim in provenance.items()},
         {step: digest.sha256 for step, digest in predicate.provenance.items()},
     )
+    file = measurements_file(debug=predicate.debug, platforms=predicate.platforms)
+    stated, made = hashlib.sha256(file).hexdigest(), products.get(MEASUREMENTS_PRODUCT, "none")
+    if stated != made:
+        raise _refused("values of the measurements", Code.CHAIN_MEASUREMENTS_PRODUCT, made, stated)
 
 
 def check_index(index: Index, steps: Mapping[str, VerifiedStep]) -> None:

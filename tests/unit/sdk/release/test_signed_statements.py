@@ -70,6 +70,18 @@ SIGNED: dict[str, tuple[Code, int, Hooks]] = {
         3,
         Hooks(measurements=other_digest("os-image/os.img")),
     ),
+    "S2 values that no step has measured": (
+        Code.CHAIN_MEASUREMENTS_PRODUCT,
+        3,
+        Hooks(measurements=predicate(wrong("platforms.qemu-swtpm.pcrs.15", EVIL.hex))),
+    ),
+    "S2 a debug image called production": (
+        Code.CHAIN_MEASUREMENTS_PRODUCT,
+        3,
+        Hooks(
+            measurements=predicate(wrong("debug", True)),
+        ),
+    ),
     "S2 measurements of one disk only": (
         Code.CHAIN_MEASUREMENTS_SUBJECTS,
         3,

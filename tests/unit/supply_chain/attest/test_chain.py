@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from blindllama.measurements import PlatformName
+from blindllama.measurements import PlatformName, measurements_file
 from blindllama.release import verify_release
 from supply_chain.attest.chain import Measured, SignedChain, layout_steps, sign_chain
 from supply_chain.attest.layout import owner_key
@@ -42,6 +42,8 @@ INDEX = ReleaseIndexPredicate(
 def write(names: tuple[str, ...], folder: Path) -> None:
     for name in names:
         (folder / name).write_text(name)
+    if names == ("measurements.json",):
+        (folder / names[0]).write_bytes(measurements_file(debug=False, platforms=PLATFORMS))
 
 
 @pytest.fixture
