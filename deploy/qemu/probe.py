@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import itertools
 import json
 import re
 import tempfile
@@ -126,11 +127,11 @@ def parse_probe(output: bytes, *, qemu: str) -> ProbedBoot:
 
 
 def _boot_with_retry(parts: vm.Parts, now: datetime, qemu: str, progress: Progress) -> ProbedBoot:
-    for attempt in range(1, vm.ATTEMPTS + 1):
+    for attempt in itertools.count(1):
         try:
             return parse_probe(_boot_once(parts, now), qemu=qemu)
         except BootError as exc:
-            if attempt == vm.ATTEMPTS:
+            if not vm.may_try_again(exc, attempt, vm.ATTEMPTS):
                 raise
             progress.note(f"{exc}\ntrying once more")
     raise AssertionError("unreachable: the last attempt returns or raises")

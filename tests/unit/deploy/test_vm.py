@@ -280,3 +280,19 @@ def test_what_an_ended_boot_leaves_can_be_ended(
     assert [running.is_alive(process) for process in processes] == [left, left]
     assert vm.down(home) is left
     assert not any(running.is_alive(process) for process in processes)
+
+
+@pytest.mark.parametrize(
+    ("what", "attempts", "boots"),
+    [
+        ("did not answer within 300 s", 2, 2),
+        (f"panicked: {vm.EMULATOR_PANIC}: 0000 [#1]", 2, 3),
+        (f"panicked: {vm.EMULATOR_PANIC}: 0000 [#1]", 1, 1),
+        ("panicked: device-mapper: verity: block 3 is corrupted", 2, 2),
+    ],
+)
+def test_only_a_panic_of_the_emulator_is_forgiven_once_more(
+    what: str, attempts: int, boots: int
+) -> None:
+    failures = [vm.may_try_again(BootError(what), number, attempts) for number in range(1, 6)]
+    assert failures == [True] * (boots - 1) + [False] * (6 - boots)
