@@ -23,7 +23,8 @@ nox.options.error_on_missing_interpreters = True
 ROOT = Path(__file__).resolve().parent
 PYTHON_H = sysconfig.get_path("include") + "/Python.h"
 TSS2_H = "/usr/include/tss2/tss2_esys.h"
-TPM_NEEDS = ("gcc", "pkg-config", PYTHON_H, TSS2_H, "swtpm", "swtpm_setup", "tpm2_createprimary")
+VTPM_NEEDS = ("swtpm", "swtpm_setup", "tpm2_createprimary")
+TPM_NEEDS = ("gcc", "pkg-config", PYTHON_H, TSS2_H, *VTPM_NEEDS)
 BOOT_NEEDS = ("dpkg-deb", "apt-get", "qemu-system-x86_64", "unshare")
 
 
@@ -45,7 +46,8 @@ def types(session: nox.Session) -> None:
 @nox.session
 def unit(session: nox.Session) -> None:
     """Unit tests, in a network namespace without a network."""
-    # The inputs come before the network goes: some tests run the locked tools.
+    # All of it comes before the network goes: some tests run the locked tools, QEMU and swtpm.
+    require((*BOOT_NEEDS, *VTPM_NEEDS), ConsoleProgress())
     session.run("invoke", "inputs.fetch", silent=True)
     offline(session, "-m", "not e2e and not swtpm", *session.posargs)
 
