@@ -141,15 +141,13 @@ def verify_published(site: Site, policy: Path) -> VerifiedRelease:
     return verified
 
 
-def boot(site: Site, *, port: int | None = None) -> vm.Guest:
+def boot(site: Site) -> vm.Guest:
     """Boot the published release and return the guest once it answers.
 
     Raises:
-        BootError: it did not come up, twice.
+        BootError: it did not come up, each time.
     """
-    return deployed.boot_release(
-        site.workspace, now=site.clock(), port=port, progress=site.progress
-    )
+    return deployed.boot_release(site.workspace, now=site.clock(), progress=site.progress)
 
 
 def connect(published: Published, url: str) -> AttestedSession:

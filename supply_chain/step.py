@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -183,8 +183,3 @@ def _intact(step: Step, folder: Path, products: Mapping[str, Sha256]) -> bool:
     return products.keys() == names and all(
         sha256_file(folder / name) == products[f"{step.name}/{name}"] for name in step.products
     )
-
-
-def changed(results: Iterable[StepResult]) -> bool:
-    """Tell whether any of the steps ran anew."""
-    return any(result.rebuilt for result in results)
