@@ -66,10 +66,12 @@ make_venv() {
 install() {
     say "installing $(grep -c '^[a-z].*==' "$root/requirements/dev.txt") locked packages into .venv, once"
     # No source distributions: to build one, pip would take tools that are not locked.
+    # No dependencies: the file holds all of them. Left to resolve them, pip prefers a version that
+    # came out after the lock and then refuses it for having no hash.
     # PIP_USER of the machine's configuration contradicts a virtual environment.
     # What pip complains of is shown when it matters: in the end, and only if it failed.
     {
-        PIP_USER=0 pip install --disable-pip-version-check --no-input --require-hashes \
+        PIP_USER=0 pip install --disable-pip-version-check --no-input --require-hashes --no-deps \
             --only-binary=:all: --progress-bar off --requirement "$root/requirements/dev.txt" \
             2>"$venv/pip.log" && : >"$venv/installed"
     } | sed -n -e 's/^Collecting \([^ ]*\).*/  \1/p' -e 's/^Processing \([^ ]*\/\)*\([^ /]*\).*/  \2/p' \
