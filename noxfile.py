@@ -74,7 +74,7 @@ def requirements(session: nox.Session) -> None:
     # Addresses stay out: the machine's own settings say where packages come from.
     options += ["--no-emit-index-url", "--no-header", *session.posargs]
     with session.chdir(ROOT / "requirements"):
-        for name in ("dev", "sdk", "build", "tpm-build", "tpm"):
+        for name in ("dev", "sdk", "build", "tpm-build", "tpm", "fuzz"):
             # dev.txt is the widest: the others take the same versions from it.
             same = [] if name == "dev" else ["--constraint=dev.txt"]
             session.run(
