@@ -68,6 +68,13 @@ def e2e(session: nox.Session) -> None:
 
 
 @nox.session
+def bench(session: nox.Session) -> None:
+    """Figures of time, each against its goal; prints a table and writes build/bench.json."""
+    require(("tpm2_checkquote",), ConsoleProgress())
+    session.run("python", "-m", "tests.bench", *session.posargs)
+
+
+@nox.session
 def requirements(session: nox.Session) -> None:
     """Compile requirements/*.in again; needs uv, which is no dependency of anything else."""
     options = ["--universal", "--python-version=3.11", "--generate-hashes", "--quiet"]

@@ -27,6 +27,7 @@ PACKAGES = {
     "qemu-system-x86_64": "qemu-system-x86",
     "swtpm": "swtpm",
     "swtpm_setup": "swtpm-tools",
+    "tpm2_checkquote": "tpm2-tools",
     "tpm2_createprimary": "tpm2-tools",
     "tpm2_nvdefine": "tpm2-tools",
     "tpm2_startup": "tpm2-tools",
