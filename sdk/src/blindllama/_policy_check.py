@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
+from blindllama._policy_parts import GITHUB_ISSUER
 from blindllama._strict_json import parse_json
 from blindllama.errors import Code, FormatError, PolicyError
 
@@ -12,7 +14,10 @@ if TYPE_CHECKING:
 
     from pydantic import ValidationError
 
+    from blindllama._policy_parts import SignerPolicy
+
 __all__ = [
+    "check_github",
     "check_owners",
     "check_rebuilders",
     "check_repeats",
@@ -21,6 +26,10 @@ __all__ = [
 ]
 
 _STEP = 1
+_WORKFLOW = re.compile(
+    r"https://github\.com/[\w.-]+/[\w.-]+/\.github/workflows/[\w.-]+\.ya?ml@[^\s*]+", re.ASCII
+)
+"""A workflow at one ref, as certificates name it; nothing shorter names a builder."""
 _TRUST_ROOT_LIMIT = 512 * 1024
 _ABSENT = frozenset({"missing", "too_short", "string_too_short"})
 
@@ -107,4 +116,40 @@ def check_rebuilders(threshold: int, known: int) -> None:
             step=_STEP,
             expected=f"at least {threshold}",
             got=known,
+        )
+
+
+def check_github(signer: SignerPolicy) -> None:
+    """Refuse a GitHub identity without its source, and a source without a GitHub identity.
+
+    Any repository can call a public reusable workflow, so the signer's identity alone names the
+    builder but not the source (ATTACKS S1, S3).
+
+    Raises:
+        PolicyError: `policy.invalid`.
+    """
+    from_github = signer.issuer == GITHUB_ISSUER
+    if from_github != (signer.github is not None):
+        raise PolicyError(
+            "policy, signer.github",
+            code=Code.POLICY_INVALID,
+            step=_STEP,
+            expected=f"present exactly when signer.issuer is {GITHUB_ISSUER}",
+            got="absent" if signer.github is None else "present",
+        )
+    if from_github and signer.builder_id != signer.identity:
+        raise PolicyError(
+            "policy, signer.builder_id of a GitHub identity",
+            code=Code.POLICY_INVALID,
+            step=_STEP,
+            expected=signer.identity,
+            got=signer.builder_id,
+        )
+    if from_github and not _WORKFLOW.fullmatch(signer.identity):
+        raise PolicyError(
+            "policy, signer.identity on GitHub",
+            code=Code.POLICY_INVALID,
+            step=_STEP,
+            expected="https://github.com/OWNER/NAME/.github/workflows/FILE@REF",
+            got=signer.identity,
         )

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import json
 import tomllib
 from pathlib import Path
@@ -10,9 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from blindllama._platform.azure import ROOT_2023
 from blindllama.errors import Code, PolicyError
 from blindllama.measurements import PlatformName
-from blindllama.policy import GITHUB_ISSUER, Owner, Policy
+from blindllama.policy import GITHUB_ISSUER, PUBLIC_GOOD, Owner, Policy
 
 ROOT = {"tlogs": [1], "certificateAuthorities": [1], "ctlogs": [1], "timestampAuthorities": [1]}
 GITHUB = {
@@ -206,6 +208,11 @@ class TestGithub:
     def test_the_builder_is_the_signer(self) -> None:
         assert refusal(self.signer(builder_id="https://other")).code is Code.POLICY_INVALID
 
+    @pytest.mark.parametrize("identity", ["https://github.com/", "https://github.com/o/n"])
+    def test_less_than_a_workflow_is_no_builder(self, identity: str) -> None:
+        signer = self.signer(identity=identity, builder_id=identity)
+        assert refusal(signer).code is Code.POLICY_INVALID
+
     @pytest.mark.parametrize(
         ("field", "value"),
         [
@@ -226,21 +233,106 @@ class TestGithub:
     def test_loose_sources_are_refused(self, field: str, value: str) -> None:
         assert refusal(self.signer(github=GITHUB | {field: value})).code is Code.POLICY_INVALID
 
-    def test_the_preset_fills_all_of_it(self) -> None:
-        policy = Policy.github(
-            repository="owner/name",
-            workflow="release.yml",
-            ref="refs/tags/v1",
-            builder="o/.github/.github/workflows/build.yml@refs/tags/v1",
+
+class TestGithubPreset:
+    """Whom to trust has no default; what has one narrows that trust."""
+
+    BUILDER = "o/.github/.github/workflows/build.yml@refs/tags/v1"
+
+    def preset(self, **changes: Any) -> Policy:  # noqa: ANN401 - arguments of any type
+        arguments: dict[str, Any] = {
+            "repository": "owner/name",
+            "workflow": "release.yml",
+            "ref": "refs/tags/v1",
+            "trusted_root": json.dumps(ROOT, indent=1),
+            "owners": (Owner(keyid="aa" * 32, scheme="ed25519", public="bb" * 32),),
+            "platform": PlatformName.AZURE_TRUSTED_LAUNCH,
+        }
+        return Policy.github(**(arguments | changes))
+
+    def code(self, **changes: object) -> Code:
+        with pytest.raises(PolicyError) as caught:
+            self.preset(**changes)
+        return caught.value.code
+
+    def test_all_of_it_can_be_said(self) -> None:
+        policy = self.preset(
+            platform=PlatformName.QEMU_SWTPM,
+            builder=self.BUILDER,
             name="demo",
             minimum_sequence=3,
             maximum_age_days=30,
-            trusted_root=json.dumps(ROOT, indent=1),
-            owners=(Owner(keyid="aa" * 32, scheme="ed25519", public="bb" * 32),),
-            platform=PlatformName.QEMU_SWTPM,
             vtpm_roots=("cc" * 32,),
         )
-        assert policy == Policy.from_mapping(self.signer())
+        assert policy == Policy.from_mapping(TestGithub().signer())
+
+    def test_the_workflow_itself_signs_unless_another_does(self) -> None:
+        signer = self.preset().signer
+        assert signer.identity == (
+            "https://github.com/owner/name/.github/workflows/release.yml@refs/tags/v1"
+        )
+        assert signer.builder_id == signer.identity
+        assert signer.issuer == GITHUB_ISSUER
+
+    def test_what_has_a_default(self) -> None:
+        policy = self.preset(platform="azure-trusted-launch")
+        assert policy.release.name == "name"
+        assert policy.release.minimum_sequence == 1
+        assert policy.release.maximum_age_days == 90
+        assert policy.vtpm.roots == (ROOT_2023.hex(),)
+
+    @pytest.mark.parametrize(
+        "argument", ["repository", "workflow", "ref", "trusted_root", "owners", "platform"]
+    )
+    def test_whom_to_trust_has_none(self, argument: str) -> None:
+        parameter = inspect.signature(Policy.github).parameters[argument]
+        assert parameter.default is inspect.Parameter.empty
+
+    @pytest.mark.parametrize(
+        ("changes", "code"),
+        [
+            ({"repository": ""}, Code.POLICY_EMPTY),
+            ({"repository": "", "name": "demo"}, Code.POLICY_INVALID),
+            ({"workflow": ""}, Code.POLICY_INVALID),
+            ({"ref": ""}, Code.POLICY_INVALID),
+            ({"builder": ""}, Code.POLICY_INVALID),
+            ({"trusted_root": ""}, Code.POLICY_EMPTY),
+            ({"owners": ()}, Code.POLICY_EMPTY),
+            ({"platform": ""}, Code.POLICY_INVALID),
+            ({"name": ""}, Code.POLICY_EMPTY),
+            ({"vtpm_roots": ()}, Code.POLICY_EMPTY),
+            ({"minimum_sequence": 0}, Code.POLICY_INVALID),
+            ({"maximum_age_days": 0}, Code.POLICY_INVALID),
+        ],
+    )
+    def test_nothing_may_be_empty(self, changes: dict[str, object], code: Code) -> None:
+        assert self.code(**changes) is code
+
+    def test_a_simulation_has_no_root_of_its_own(self) -> None:
+        assert self.code(platform=PlatformName.QEMU_SWTPM) is Code.POLICY_EMPTY
+
+    def test_s6_the_public_root_is_the_installed_one(self) -> None:
+        root = json.loads(self.preset(trusted_root=PUBLIC_GOOD).sigstore.trusted_root)
+        uris = {authority["uri"] for authority in root["certificateAuthorities"]}
+        assert uris == {"https://fulcio.sigstore.dev"}
+
+    def test_a_trust_root_may_be_a_file(self, tmp_path: Path) -> None:
+        path = tmp_path / "root.json"
+        path.write_text(json.dumps(ROOT))
+        assert self.preset(trusted_root=path).sigstore.trusted_root == json.dumps(ROOT)
+        assert self.code(trusted_root=tmp_path / "none") is Code.POLICY_TRUST_ROOT
+
+
+def test_keywords_may_be_parts_or_tables() -> None:
+    policy = Policy.from_mapping(parts())
+    keywords = {name: getattr(policy, name) for name in Policy.model_fields}
+    assert Policy(**keywords) == policy
+    assert Policy(**parts()) == policy
+
+
+@pytest.mark.parametrize("name", ["self", "cls", "parts"])
+def test_no_name_is_special(name: str) -> None:
+    assert refusal(parts() | {name: 1}).code is Code.POLICY_INVALID
 
 
 def test_files_and_folders_are_read(tmp_path: Path) -> None:
@@ -249,6 +341,7 @@ def test_files_and_folders_are_read(tmp_path: Path) -> None:
     path.write_text(policy.to_toml())
     assert Policy.from_file(path) == policy
     assert Policy.local(path) == policy
+    assert Policy.local(str(tmp_path)) == policy
     assert Policy.local(tmp_path) == policy
 
 
