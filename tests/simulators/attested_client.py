@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from types import MappingProxyType
 
-from blindllama._attestor import Attestor, Expectation
+from blindllama._attestor import Attestor, Expectation, Verdict
 from blindllama._channel import parse_origin
 from blindllama.measurements import ExpectedPcrs, PlatformName
 from blindllama.release import VerifiedRelease
@@ -72,18 +72,17 @@ def new_session(
     """A session that has not attested anything yet."""
     release = verified_release(expected_pcrs(platform) if expected is None else expected)
     origin = parse_origin(url)
+    expectation = Expectation(
+        platform=platform,
+        pcrs=release.expected,
+        roots=frozenset({root}),
+        max_age=timedelta(seconds=max_age_s),
+    )
     attestor = Attestor(
         origin,
-        Expectation(
-            platform=platform,
-            pcrs=release.expected,
-            roots=frozenset({root}),
-            release_expires=release.expires,
-            max_age=timedelta(seconds=max_age_s),
-        ),
-        release_report=Report(clock=time.perf_counter),
+        Verdict(release=release, expectation=expectation, report=Report(clock=time.perf_counter)),
         clock=Clock() if clock is None else clock,
         randomness=Nonces() if nonces is None else nonces,
         timeout_s=timeout_s,
     )
-    return AttestedSession(origin, attestor, release, timeout_s=timeout_s)
+    return AttestedSession(origin, attestor, timeout_s=timeout_s)

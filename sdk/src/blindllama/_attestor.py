@@ -18,12 +18,19 @@ from datetime import datetime, timedelta
 
 from blindllama._channel import Origin, peer_spki, request_evidence
 from blindllama._tpm.nonce_tree import NONCE_SIZE_BYTES
-from blindllama.errors import Code, FreshnessError, UsageError, VerificationError
+from blindllama.errors import (
+    Code,
+    FreshnessError,
+    NetworkError,
+    UsageError,
+    VerificationError,
+)
 from blindllama.measurements import ExpectedPcrs, PlatformName
+from blindllama.release import VerifiedRelease
 from blindllama.report import Report
 from blindllama.verify import VerifiedEvidence, verify_evidence
 
-__all__ = ["Attestor", "Expectation"]
+__all__ = ["Attestor", "Expectation", "Verdict"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,10 +41,19 @@ class Expectation:
     pcrs: ExpectedPcrs
     roots: frozenset[bytes]
     """SHA-256 fingerprints of the platform roots that the caller accepts."""
-    release_expires: datetime
-    """After this, nothing is admitted: a session must not outlive its release."""
     max_age: timedelta
     """How long evidence is good for."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What the checks 1 to 5 have found, and what follows for a guest."""
+
+    release: VerifiedRelease
+    """After its `expires`, nothing is admitted: a session must not outlive its release."""
+    expectation: Expectation
+    report: Report
+    """Holds the checks 1 to 5."""
 
 
 class Attestor:
@@ -46,25 +62,40 @@ class Attestor:
     def __init__(
         self,
         origin: Origin,
-        expectation: Expectation,
+        verdict: Verdict,
         *,
-        release_report: Report,
         clock: Callable[[], datetime],
         randomness: Callable[[int], bytes],
         timeout_s: float,
+        renew: Callable[[datetime], Verdict] | None = None,
     ) -> None:
-        """Know no key yet; `release_report` holds the checks 1 to 5."""
-        if expectation.max_age <= timedelta(0):
+        """Know no key yet.
+
+        Args:
+            origin: The guest.
+            verdict: What was found about its release.
+            clock: Asked at each request.
+            randomness: Where nonces come from.
+            timeout_s: Seconds for one exchange of evidence.
+            renew: Does the checks 1 to 5 again at the time given; where there is none, the session
+                ends with the verdict.
+        """
+        if verdict.expectation.max_age <= timedelta(0):
             raise UsageError("age of evidence; expected more than nothing")
         self._origin = origin
-        self._expectation = expectation
-        self._release_report = release_report
+        self._verdict = verdict
+        self._renew = renew
         self._clock = clock
         self._randomness = randomness
         self._timeout_s = timeout_s
         self._lock = threading.Lock()
         self._verified: dict[bytes, VerifiedEvidence] = {}
-        self._report = release_report
+        self._report = verdict.report
+
+    @property
+    def release(self) -> VerifiedRelease:
+        """The release that guests must run: the newest, where it can be renewed."""
+        return self._verdict.release
 
     @property
     def report(self) -> Report:
@@ -92,13 +123,13 @@ class Attestor:
     def reported(self, error: VerificationError) -> VerificationError:
         """Return the error with a report: it may come from outside the numbered checks."""
         if error.report is None:
-            self._report = _resumed(self._release_report)
+            self._report = _resumed(self._verdict.report)
             with contextlib.suppress(VerificationError), self._report.check(error.step):
                 raise error
         return error
 
     def _attest(self, connection: ssl.SSLSocket, spki: bytes) -> bool:
-        report = _resumed(self._release_report)
+        report = _resumed(self._verdict.report)
         self._report = report
         self._verified.pop(spki, None)
         with report.check(6) as detail:
@@ -109,9 +140,9 @@ class Attestor:
             )
         verified = verify_evidence(
             document,
-            expected=self._expectation.pcrs,
-            platform=self._expectation.platform,
-            roots=self._expectation.roots,
+            expected=self._verdict.expectation.pcrs,
+            platform=self._verdict.expectation.platform,
+            roots=self._verdict.expectation.roots,
             nonce=nonce,
             spki=spki,
             now=self._clock(),
@@ -122,7 +153,7 @@ class Attestor:
             detail["peer"] = self._origin.authority
             detail["key"] = f"sha256:{hashlib.sha256(spki).hexdigest()}"
             detail["tls"] = str(connection.version())
-            detail["evidence good for"] = str(self._expectation.max_age)
+            detail["evidence good for"] = str(self._verdict.expectation.max_age)
         self._verified[spki] = verified
         return reusable
 
@@ -132,18 +163,37 @@ class Attestor:
             return False
         # A clock that went back says nothing about age, so such evidence is renewed too.
         age = self._clock() - verified.verified_at
-        return timedelta(0) <= age < self._expectation.max_age
+        return timedelta(0) <= age < self._verdict.expectation.max_age
 
     def _check_release(self) -> None:
-        now = self._clock()
-        if now >= self._expectation.release_expires:
-            raise FreshnessError(
-                "release, which expired during the session",
-                code=Code.RELEASE_EXPIRED,
-                step=4,
-                expected=f"after {now.isoformat()}",
-                got=self._expectation.release_expires.isoformat(),
-            )
+        if self._clock() < self._verdict.release.expires:
+            return
+        with self._lock:
+            now = self._clock()
+            # Threads that waited here find it renewed.
+            if now < self._verdict.release.expires:
+                return
+            verdict = self._renewed(now)
+            # It may be another release, which guests have yet to prove: forgotten first, since
+            # other threads look without the lock.
+            self._verified.clear()
+            self._verdict = verdict
+
+    def _renewed(self, now: datetime) -> Verdict:
+        expired = FreshnessError(
+            "verdict about the release, which expired during the session",
+            code=Code.RELEASE_EXPIRED,
+            step=4,
+            expected=f"after {now.isoformat()}",
+            got=self._verdict.release.expires.isoformat(),
+        )
+        if self._renew is None:
+            raise expired
+        try:
+            return self._renew(now)
+        except NetworkError as exc:
+            # Whoever cuts off the repository must not prolong what has expired.
+            raise expired from exc
 
     def _new_nonce(self) -> bytes:
         nonce = self._randomness(NONCE_SIZE_BYTES)

@@ -11,24 +11,20 @@ from __future__ import annotations
 
 import base64
 import http.client
-import io
 import json
-import socket
 import ssl
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final
 from urllib.parse import urlsplit
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from blindllama._timed_socket import TimedSocket, TooManyBytesError
 from blindllama.errors import ChannelBindingError, Code, FormatError, NetworkError, UsageError
 from blindllama.evidence import EVIDENCE_LIMIT_BYTES
-
-if TYPE_CHECKING:
-    from _typeshed import WriteableBuffer
 
 __all__ = ["Origin", "parse_origin", "peer_spki", "request_evidence", "tls_context"]
 
@@ -150,14 +146,18 @@ def request_evidence(
         "Accept-Encoding: identity\r\nContent-Type: application/json\r\n"
         f"Content-Length: {len(body)}\r\n\r\n"
     )
-    timed = _TimedSocket(connection, time.monotonic() + timeout_s)
+    timed = TimedSocket(
+        connection, deadline=time.monotonic() + timeout_s, limit_bytes=_ANSWER_LIMIT_BYTES
+    )
     before = connection.gettimeout()
     try:
-        timed.send(head.encode("ascii") + body)
-        response = http.client.HTTPResponse(timed, method="POST")  # type: ignore[arg-type]
+        timed.sendall(head.encode("ascii") + body)
+        response = http.client.HTTPResponse(timed, method="POST")  # type: ignore[arg-type] # only makefile is called
         with response:
             response.begin()
             return _read_answer(response), not response.will_close
+    except TooManyBytesError as exc:
+        raise _too_large("size of the answer with evidence", _ANSWER_LIMIT_BYTES) from exc
     except http.client.HTTPException as exc:
         if isinstance(exc, ConnectionError):
             raise NetworkError("evidence: the server closed the connection") from exc
@@ -207,39 +207,3 @@ def _too_large(what: str, limit: int) -> FormatError:
         expected=f"at most {limit} bytes",
         got="more",
     )
-
-
-class _TimedSocket(io.RawIOBase):
-    """A connection whose operations share one deadline and one limit; `http.client` reads it."""
-
-    def __init__(self, connection: socket.socket, deadline: float) -> None:
-        super().__init__()
-        self._connection = connection
-        self._deadline = deadline
-        self._received_bytes = 0
-
-    def makefile(self, _mode: str) -> io.BufferedReader:
-        """Return a reader, which is all that `http.client.HTTPResponse` asks of a socket."""
-        return io.BufferedReader(self)
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: WriteableBuffer) -> int:
-        self._arm()
-        count = self._connection.recv_into(buffer)
-        self._received_bytes += count
-        if self._received_bytes > _ANSWER_LIMIT_BYTES:
-            raise _too_large("size of the answer with evidence", _ANSWER_LIMIT_BYTES)
-        return count
-
-    def send(self, data: bytes) -> None:
-        """Send all of the data."""
-        self._arm()
-        self._connection.sendall(data)
-
-    def _arm(self) -> None:
-        remaining = self._deadline - time.monotonic()
-        if remaining <= 0:
-            raise TimeoutError("the server took too long")
-        self._connection.settimeout(remaining)

@@ -13,6 +13,7 @@ is in the policy. The steps, as `docs/verification.md` numbers them:
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -52,7 +53,6 @@ from blindllama.report import Report
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from datetime import datetime
 
     from blindllama.policy import Policy
 
@@ -71,6 +71,8 @@ class VerifiedRelease:
     sequence: int
     created: datetime
     expires: datetime
+    """Until when this verdict holds: the earliest of the release's expiry, the policy's greatest
+    age and the layout's expiry."""
     debug: bool
     """True only where the policy accepts debug images."""
     signer: str
@@ -166,11 +168,12 @@ def verify_release(
         _check_expected(measurements, policy.platform_name)
         detail["platform"] = policy.platform
         detail["pcrs"] = ", ".join(str(pcr) for pcr in measurements[policy.platform_name].values)
+    too_old = index.created + timedelta(days=policy.release.maximum_age_days)
     return VerifiedRelease(
         name=index.name,
         sequence=index.sequence,
         created=index.created,
-        expires=index.expires,
+        expires=min(index.expires, too_old, layout.expires),
         debug=statements.measurements.debug,
         signer=policy.signer.identity,
         artifacts=MappingProxyType(all_products(steps)),

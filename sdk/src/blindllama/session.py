@@ -20,7 +20,7 @@ import requests
 import urllib3.exceptions
 
 from blindllama._adapter import AttestedAdapter
-from blindllama._attestor import Attestor, Expectation
+from blindllama._attestor import Attestor, Expectation, Verdict
 from blindllama._channel import Origin, parse_origin
 from blindllama._completion import COMPLETIONS_PATH, completion_request, completion_texts
 from blindllama._memory import ReleaseMemory
@@ -97,15 +97,15 @@ def verify_and_connect(
         if exc.report is None:
             exc.report = report
         raise
+    expectation = _expectation(verified, trusted, timedelta(seconds=max_evidence_age_s))
     attestor = Attestor(
         origin,
-        _expectation(verified, trusted, timedelta(seconds=max_evidence_age_s)),
-        release_report=report,
+        Verdict(release=verified, expectation=expectation, report=report),
         clock=clock,
         randomness=randomness,
         timeout_s=timeout_s,
     )
-    session = AttestedSession(origin, attestor, verified, timeout_s=timeout_s)
+    session = AttestedSession(origin, attestor, timeout_s=timeout_s)
     try:
         session.attest()
         if remembered is not None:
@@ -127,9 +127,7 @@ class AttestedSession(requests.Session):
     further adapters are refused.
     """
 
-    def __init__(
-        self, origin: Origin, attestor: Attestor, release: VerifiedRelease, *, timeout_s: float
-    ) -> None:
+    def __init__(self, origin: Origin, attestor: Attestor, *, timeout_s: float) -> None:
         """Prepare a session in which nothing is attested yet."""
         self._sealed = False
         super().__init__()
@@ -137,7 +135,6 @@ class AttestedSession(requests.Session):
         self.headers["Accept-Encoding"] = "identity"  # compression would leak lengths
         self._origin = origin
         self._attestor = attestor
-        self._release = release
         self._timeout_s = timeout_s
         self._adapter = AttestedAdapter(origin, attestor, timeout_s=timeout_s)
         for adapter in self.adapters.values():
@@ -154,7 +151,7 @@ class AttestedSession(requests.Session):
     @property
     def release(self) -> VerifiedRelease:
         """The release that the guest has proven to run."""
-        return self._release
+        return self._attestor.release
 
     @property
     def url(self) -> str:
@@ -336,12 +333,10 @@ def _release_bytes(release: Path | str | bytes) -> bytes:
 
 
 def _expectation(release: VerifiedRelease, policy: Policy, max_age: timedelta) -> Expectation:
-    too_old = release.created + timedelta(days=policy.release.maximum_age_days)
     return Expectation(
         platform=release.platform,
         pcrs=release.expected,
         roots=frozenset(bytes.fromhex(root) for root in policy.vtpm.roots),
-        release_expires=min(release.expires, too_old),
         max_age=max_age,
     )
 

@@ -130,6 +130,21 @@ class TestFreshness:
         error = refusal(stale, now=stale.now + timedelta(days=2))
         assert (error.code, error.step) == (Code.LAYOUT_EXPIRED, 3)
 
+    @pytest.mark.parametrize(
+        ("days", "layout_days", "age_days", "end"),
+        [(5, 9, 7, 5), (9, 5, 7, 5), (9, 7, 5, 5)],
+        ids=["its own expiry", "the layout's", "the policy's greatest age"],
+    )
+    def test_the_verdict_ends_with_the_first_of_three(
+        self, state: Path, days: int, layout_days: int, age_days: int, end: int
+    ) -> None:
+        release = make_signed_release(
+            state, lifetime=timedelta(days=days), layout_lifetime=timedelta(days=layout_days)
+        )
+        accepting = policy(release, "release.maximum_age_days", age_days)
+        verified = verify_release(release.evidence, accepting, release.now)
+        assert verified.expires == release.now + timedelta(days=end)
+
     def test_revoked_by_itself(self, state: Path) -> None:
         assert refusal(make_signed_release(state, revoked=(1,))).code is Code.RELEASE_REVOKED
 
