@@ -63,14 +63,24 @@ class TlsKey:
     def spki(self) -> bytes:
         return self._key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
-    def context(self, version: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3) -> ssl.SSLContext:
+    @property
+    def certificate_der(self) -> bytes:
+        return self._certificate.public_bytes(Encoding.DER)
+
+    def context(
+        self,
+        version: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3,
+        *,
+        certificate: bytes | None = None,
+    ) -> ssl.SSLContext:
+        """A server's context; `certificate` is DER to send in place of the key's own."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = context.maximum_version = version
         with tempfile.TemporaryDirectory() as home:
             path = Path(home) / "key.pem"
             path.write_bytes(
                 self._key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-                + self._certificate.public_bytes(Encoding.PEM)
+                + ssl.DER_cert_to_PEM_cert(certificate or self.certificate_der).encode()
             )
             context.load_cert_chain(path)
         return context

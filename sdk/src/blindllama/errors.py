@@ -18,6 +18,7 @@ Error:
 
 A `VerificationError` says what was checked, what was expected and what came instead. Programs read
 `code`, `step`, `expected` and `got`; they never parse the sentence. `report` holds all ten checks.
+What each code means and what to do about it is in `errors.toml`, and on a page of the docs.
 """
 
 from __future__ import annotations
@@ -213,6 +214,13 @@ class VerificationError(Error):
         self.expected = expected
         self.got = got
         self.report: Report | None = None
+
+    @property
+    def advice(self) -> str:
+        """What whoever sees the refusal should do, in whole sentences."""
+        from blindllama._catalogue import catalogue  # noqa: PLC0415 - it imports this module
+
+        return catalogue()[self.code].advice
 
 
 class PolicyError(VerificationError):

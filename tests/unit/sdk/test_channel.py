@@ -50,6 +50,19 @@ def test_the_key_of_the_peer(server: Server) -> None:
         assert peer_spki(connection) == KEY.spki
 
 
+def test_a_certificate_that_cannot_be_read(server: Server) -> None:
+    der = KEY.certificate_der
+    version_3, version_5 = bytes.fromhex("a003020102"), bytes.fromhex("a003020104")
+    assert der.count(version_3) == 1
+    server.context = KEY.context(certificate=der.replace(version_3, version_5))
+    with (
+        connected(server, tls_context()) as connection,
+        pytest.raises(ChannelBindingError) as caught,
+    ):
+        peer_spki(connection)
+    assert caught.value.code is Code.CHANNEL_KEY
+
+
 def test_the_key_of_an_older_tls_is_not_taken(server: Server) -> None:
     server.context = KEY.context(ssl.TLSVersion.TLSv1_2)
     lax = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
