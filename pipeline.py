@@ -31,6 +31,7 @@ from os_image.probe import build_probe_disk
 from os_image.spec import OsImageSpec
 from os_image.spec import read_spec as read_os_spec
 from supply_chain.attest.chain import Measured
+from supply_chain.attest.config import CHAIN_NAME, ChainConfig, read_chain
 from supply_chain.errors import BuildError
 from supply_chain.host import require, require_root
 from supply_chain.inputs import fetch
@@ -75,6 +76,8 @@ class Site:
     engine: EngineSpec
     os_image: OsImageSpec
     machine: MachineProfile
+    chain: ChainConfig
+    """Who owns the layout, who may carry out its steps, and how long it holds."""
     app: Path
     """The folder of the application's Kubernetes manifests."""
     environ: Mapping[str, str]
@@ -124,6 +127,7 @@ def read_site(
         engine=read_spec(root / "engine" / "engine.toml"),
         os_image=read_os_spec(root / "os_image" / "os-image.toml", debug=debug),
         machine=MachineProfile(),
+        chain=read_chain(root / CHAIN_NAME),
         app=root / "app_disk" / "apps" / "llm",
         environ=environ,
         progress=progress,

@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 from app_disk.build import DISK as APP_DISK_NAME
@@ -22,15 +23,19 @@ from deploy.qemu import release as deployed
 from deploy.qemu import vm, vtpm
 from os_image.build import DISK_NAME as OS_DISK_NAME
 from pipeline import APP_DISK, ENGINE, MEASURE, MEASUREMENTS, OS_IMAGE, Site, read_measured
-from supply_chain.attest.chain import sign_chain
-from supply_chain.attest.layout import owner_key
+from supply_chain.attest.chain import LayoutPlan, sign_chain
+from supply_chain.attest.functionary import Functionary, functionary_of
+from supply_chain.attest.layout import layout_demands
+from supply_chain.attest.owner import is_encrypted, open_owners, owner_entries
 from supply_chain.attest.provenance import LOCAL_BUILDER
 from supply_chain.attest.signing import signer
 from supply_chain.attest.statement import ReleaseIndexPredicate
 from supply_chain.digest import sha256_bytes, sha256_file
 from supply_chain.errors import BuildError, DigestMismatchError
+from supply_chain.passphrase import known_passphrase
 from supply_chain.release import (
     EVIDENCE,
+    LAYOUT,
     ReleaseError,
     read_release,
     release_policy,
@@ -42,10 +47,6 @@ from supply_chain.step import StepResult
 from supply_chain.workspace import Workspace, held, replace_file
 
 POLICY = "policy.toml"
-VALID_DAYS = 90
-"""How long a release may be used; the layout that it was made under ends with it."""
-RENEW_DAYS = 7
-"""A release that ends sooner than this is signed again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,18 +85,31 @@ def publish(site: Site, results: Mapping[str, StepResult]) -> Published:
             name=site.engine.name,
             sequence=_next_sequence(site.workspace, site.engine.name),
             created=now,
-            expires=now + timedelta(days=VALID_DAYS),
+            expires=now + timedelta(days=site.chain.valid_days),
         )
-        owner = owner_key(site.workspace.state)
         measured = read_measured(results)
-        with signer(site.workspace.state) as identity:
+        with (
+            signer(site.workspace.state) as identity,
+            open_owners(
+                site.chain.owners,
+                root=site.workspace.root,
+                state=site.workspace.state,
+                builder=identity,
+                passphrase=partial(known_passphrase, site.environ, "the layout's owner"),
+            ) as owners,
+        ):
             chain = sign_chain(
                 list(results.values()),
                 measured=measured,
                 sequence=index.sequence,
                 signer=identity,
-                owner=owner,
-                expires=index.expires,
+                plan=LayoutPlan(
+                    owners=owners,
+                    expires=index.expires,
+                    rebuilders=site.chain.rebuilders,
+                    thresholds=site.chain.thresholds.by_step(),
+                    github=site.chain.github,
+                ),
                 progress=site.progress,
             )
             write_release(
@@ -111,12 +125,16 @@ def publish(site: Site, results: Mapping[str, StepResult]) -> Published:
                 platform=PlatformName.QEMU_SWTPM,
                 authority=identity.authority,
                 builder_id=LOCAL_BUILDER,
-                owner=owner,
+                owners=owners,
                 vtpm_roots=[root],
-                maximum_age_days=VALID_DAYS,
+                maximum_age_days=site.chain.valid_days,
                 debug_images=measured.debug,
             )
         write_policy(policy_path, policy)
+    if is_encrypted(site.workspace.state) is False:
+        site.progress.note(
+            "the layout's owner key is not encrypted; ./do invoke chain.init does it"
+        )
     return Published(
         folder=site.workspace.release,
         policy=policy_path,
@@ -204,7 +222,9 @@ def _kept(
     try:
         policy = Policy.from_file(path)
         evidence = read_release(site.workspace.release).evidence
-        verified = verify_release(evidence, policy, site.clock() + timedelta(days=RENEW_DAYS))
+        verified = verify_release(
+            evidence, policy, site.clock() + timedelta(days=site.chain.renew_days)
+        )
         verify_folder(site.workspace.release, verified)
     except (VerificationError, ReleaseError, DigestMismatchError, OSError):
         return None
@@ -215,10 +235,30 @@ def _kept(
         dict(verified.artifacts) == made
         and all(verified.files.get(name) == sha256_file(file).hex for name, file in files.items())
         and vtpm_root in policy.vtpm.roots
+        and _of_this_chain(site, policy)
     )
     if not (same and belongs_to(policy, verified, debug=read_measured(results).debug)):
         return None
     return Published(folder=site.workspace.release, policy=path, verified=verified, renewed=False)
+
+
+def _of_this_chain(site: Site, policy: Policy) -> bool:
+    """Tell whether the release that stands was signed under what `chain.toml` says now."""
+    issuer = policy.signer.issuer
+    owners = owner_entries(
+        site.chain.owners, root=site.workspace.root, state=site.workspace.state, issuer=issuer
+    )
+    builder = Functionary(
+        identity=policy.signer.identity, issuer=issuer, github=policy.signer.github
+    )
+    people = [builder, *(functionary_of(who, issuer=issuer) for who in site.chain.rebuilders)]
+    return owners == [
+        owner.model_dump(exclude_none=True) for owner in policy.layout.owners
+    ] and layout_demands(
+        (site.workspace.release / LAYOUT).read_bytes(),
+        people,
+        site.chain.thresholds.by_step(),
+    )
 
 
 def belongs_to(policy: Policy, verified: VerifiedRelease, *, debug: bool) -> bool:

@@ -1,10 +1,11 @@
-"""Tasks of the chain: check a release as a client would, and run the local Sigstore by hand."""
+"""Tasks of the chain: keys of owners, a release checked as a client would, the local Sigstore."""
 
 from __future__ import annotations
 
 import os
 import threading
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from invoke import Collection, Context, Exit, task
@@ -12,11 +13,20 @@ from invoke import Collection, Context, Exit, task
 from blindllama.errors import VerificationError
 from blindllama.policy import Policy
 from blindllama.release import verify_release
+from supply_chain.attest.config import (
+    CHAIN_NAME,
+    FileOwner,
+    SignerOwner,
+    read_chain,
+    with_owner,
+)
+from supply_chain.attest.owner import init_owner_key, read_public_key, uri_owner
 from supply_chain.errors import BuildError
 from supply_chain.front import told, whole_number
 from supply_chain.local_sigstore import running
+from supply_chain.passphrase import known_passphrase, new_passphrase
 from supply_chain.release import read_release, verify_folder
-from supply_chain.workspace import Workspace
+from supply_chain.workspace import Workspace, replace_file
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -38,6 +48,35 @@ def verify(_context: Context, release: str, policy: str = "dist/policy.toml") ->
     print(f"{len(verified.files)} files are as signed; expires {verified.expires:%Y-%m-%d}")
 
 
+@task(
+    help={
+        "owner": "write another into chain.toml: file, sigstore:IDENTITY, or a signer URI",
+        "public": "with a signer URI: the PEM file of its public key, relative to the checkout",
+    }
+)
+@told()
+def init(_context: Context, owner: str = "", public: str = "") -> None:
+    """Make or encrypt the key of the layout's owner, and see that each owner can sign."""
+    workspace = Workspace.at(ROOT, os.environ)
+    path = ROOT / CHAIN_NAME
+    if owner:
+        replace_file(path, with_owner(path.read_text(), owner, public).encode())
+    for choice in read_chain(path).owners:
+        if isinstance(choice, FileOwner):
+            key, done = init_owner_key(
+                workspace.state,
+                new=partial(new_passphrase, os.environ),
+                known=partial(known_passphrase, os.environ, "the layout's owner"),
+            )
+            print(f"owner {key.keyid}: {done}")
+        elif isinstance(choice, SignerOwner):
+            key = uri_owner(choice.uri, read_public_key(ROOT / choice.public))
+            key.sign(b"can it sign?")
+            print(f"owner {key.keyid}: signs")
+        else:
+            print(f"owner {choice.identity}: signs through Sigstore, when a release is made")
+
+
 @task(help={"port": "the loopback port; 0 takes a free one"})
 @told()
 def serve(_context: Context, port: str = "0") -> None:
@@ -51,4 +90,4 @@ def serve(_context: Context, port: str = "0") -> None:
         threading.Event().wait()
 
 
-ns = Collection("chain", verify, serve)
+ns = Collection("chain", init, verify, serve)

@@ -26,12 +26,12 @@ from supply_chain.errors import BuildError, DigestMismatchError, faults
 from supply_chain.workspace import fresh_dir, replace_file
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from blindllama.measurements import PlatformName
     from blindllama.release import VerifiedRelease
     from supply_chain.attest.chain import SignedChain
-    from supply_chain.attest.layout import OwnerKey
+    from supply_chain.attest.owner import Owner
     from supply_chain.attest.trust import Authority
     from supply_chain.progress import Progress
 
@@ -163,7 +163,7 @@ def release_policy(
     platform: PlatformName,
     authority: Authority,
     builder_id: str,
-    owner: OwnerKey,
+    owners: Sequence[Owner],
     vtpm_roots: Iterable[Sha256],
     maximum_age_days: int = 30,
     debug_images: bool = False,
@@ -191,9 +191,7 @@ def release_policy(
                 "builder_id": builder_id,
             },
             "sigstore": {"trusted_root": authority.trusted_root_json},
-            "layout": {
-                "owners": [{"keyid": owner.keyid, "scheme": "ed25519", "public": owner.public_hex}]
-            },
+            "layout": {"owners": [owner.entry for owner in owners]},
             "vtpm": {"roots": [root.hex for root in vtpm_roots]},
         }
     )

@@ -6,11 +6,12 @@ step without a rule, or a rule without a step, cannot be written down.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from blindllama.measurements import DigestSet, MeasurementsPredicate, PlatformMeasurements
-from supply_chain.attest.functionary import Functionary
+from blindllama.policy import GITHUB_ISSUER
+from supply_chain.attest.functionary import Functionary, functionary_of
 from supply_chain.attest.layout import LayoutStep, build_layout, link_file_name, record_link
 from supply_chain.attest.provenance import Run, provenance_statement
 from supply_chain.attest.statement import measurements_statement
@@ -21,7 +22,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
-    from supply_chain.attest.layout import OwnerKey, Signed
+    from blindllama.policy import GithubSource
+    from supply_chain.attest.config import Person
+    from supply_chain.attest.layout import Signed
+    from supply_chain.attest.owner import Owner
     from supply_chain.attest.signing import Signer
     from supply_chain.digest import Sha256
     from supply_chain.progress import Progress
@@ -51,16 +55,69 @@ class SignedChain:
     """Sigstore bundle (JSON)."""
 
 
-def layout_steps(steps: Sequence[Step]) -> tuple[LayoutStep, ...]:
-    """Return the steps as the layout demands them: every product of theirs, nothing else."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayoutPlan:
+    """Who owns the layout, who may carry out its steps, and how often they must have."""
+
+    owners: Sequence[Owner]
+    """All of them sign."""
+    expires: datetime
+    rebuilders: Sequence[Person] = ()
+    """Who may sign links besides the builder."""
+    thresholds: Mapping[str, int] = field(default_factory=dict)
+    """By step; a step that is not named is done by one."""
+    github: GithubSource | None = None
+    """What the builder is given to build, when it is an identity of GitHub Actions."""
+
+
+def layout_steps(
+    steps: Sequence[Step], thresholds: Mapping[str, int] | None = None
+) -> tuple[LayoutStep, ...]:
+    """Return the steps as the layout demands them: every product of theirs, nothing else.
+
+    Args:
+        steps: The declared steps.
+        thresholds: How many must have carried out a step; one where it is not named.
+
+    Raises:
+        SigningError: a threshold is of no step.
+    """
+    demanded = dict(thresholds or {})
+    unknown = sorted(demanded.keys() - {step.name for step in steps})
+    if unknown:
+        raise SigningError(f"thresholds: expected names of steps, got {unknown}")
     return tuple(
         LayoutStep(
             name=step.name,
             materials_from=step.after,
             products=tuple(f"{step.name}/{name}" for name in step.products),
+            threshold=demanded.get(step.name, 1),
         )
         for step in steps
     )
+
+
+def builder_of(signer: Signer, github: GithubSource | None = None) -> Functionary:
+    """Return the functionary that a signer is.
+
+    Args:
+        signer: Who signs.
+        github: What it is given to build, when it is an identity of GitHub Actions.
+
+    Raises:
+        SigningError: the signer's identity is not known, or a source is missing.
+    """
+    authority = signer.authority
+    if authority.identity is None:
+        raise SigningError("the signer's identity is not known: it cannot be named in a layout")
+    if authority.issuer != GITHUB_ISSUER:
+        return Functionary(identity=authority.identity, issuer=authority.issuer)
+    if github is None:
+        raise SigningError(
+            "the signer is an identity of GitHub Actions, whose workflow anybody can call; "
+            "say in chain.toml, [github], which repository, workflow and ref it builds"
+        )
+    return Functionary(identity=authority.identity, issuer=authority.issuer, github=github)
 
 
 def sign_chain(
@@ -69,8 +126,7 @@ def sign_chain(
     measured: Measured,
     sequence: int,
     signer: Signer,
-    owner: OwnerKey,
-    expires: datetime,
+    plan: LayoutPlan,
     progress: Progress,
 ) -> SignedChain:
     """Sign a layout for the steps, a link and provenance for each, and the measurements.
@@ -80,22 +136,19 @@ def sign_chain(
         measured: What a guest of this release will measure.
         sequence: The release's number.
         signer: The functionary that carried the steps out.
-        owner: Who signs the layout.
-        expires: When the layout does.
+        plan: Whose the layout is and whom it lets work.
         progress: Told of each signature.
 
     Raises:
         SigningError: the signer has no identity of its own, or Sigstore refuses.
     """
-    authority = signer.authority
-    if authority.identity is None:
-        raise SigningError("the signer's identity is not known: it cannot be named in a layout")
-    functionary = Functionary(identity=authority.identity, issuer=authority.issuer)
+    functionary = builder_of(signer, plan.github)
+    others = [functionary_of(person, issuer=functionary.issuer) for person in plan.rebuilders]
     layout = build_layout(
-        layout_steps([result.step for result in results]),
-        [functionary],
-        [owner],
-        expires=expires,
+        layout_steps([result.step for result in results], plan.thresholds),
+        [functionary, *others],
+        plan.owners,
+        expires=plan.expires,
         readme="The steps of a BlindLlama release; see docs/architecture.md.",
     )
     links: dict[str, Signed] = {}

@@ -1,4 +1,4 @@
-"""Sigstore identities as in-toto functionaries: who may carry out a step, and links signed so.
+"""Sigstore identities as in-toto functionaries: who may carry out a step, and what they sign.
 
 A layout names a functionary by identity and issuer instead of by a public key. Its signature is a
 Sigstore message signature over the envelope's pre-authentication encoding; the bundle travels in
@@ -10,18 +10,17 @@ from __future__ import annotations
 
 import base64
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Never
+from typing import TYPE_CHECKING, Any
 
 from securesystemslib.signer import Signature  # type: ignore[attr-defined]
-from securesystemslib.signer import Signer as DsseSigner  # type: ignore[attr-defined]
 
 from supply_chain.attest.signing import bundle_document
 from supply_chain.attest.statement import canonical
 from supply_chain.digest import sha256_bytes
 
 if TYPE_CHECKING:
-    from securesystemslib.signer import Key  # type: ignore[attr-defined]
-
+    from blindllama.policy import GithubSource
+    from supply_chain.attest.config import Person
     from supply_chain.attest.signing import Signer
 
 KEY_TYPE = "sigstore-oidc"
@@ -32,17 +31,27 @@ BUNDLE = "bundle"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Functionary:
-    """Somebody whom a layout lets carry out steps."""
+    """Somebody whom a layout lets carry out steps, or own it."""
 
     identity: str
     """The certificate's subject alternative name."""
     issuer: str
+    github: GithubSource | None = None
+    """What an identity of GitHub Actions must have been given to build: its workflow, which is the
+    identity, can be called from any repository."""
+
+    @property
+    def person(self) -> dict[str, Any]:
+        """Who it is, as a layout and a policy write it."""
+        source = None if self.github is None else self.github.model_dump(exclude_none=True)
+        return {"identity": self.identity, "issuer": self.issuer} | (
+            {} if source is None else {"github": source}
+        )
 
     @property
     def key(self) -> dict[str, Any]:
         """The key as a layout writes it, without its identifier."""
-        keyval = {"identity": self.identity, "issuer": self.issuer}
-        return {"keytype": KEY_TYPE, "scheme": SCHEME, "keyval": keyval}
+        return {"keytype": KEY_TYPE, "scheme": SCHEME, "keyval": self.person}
 
     @property
     def keyid(self) -> str:
@@ -50,39 +59,20 @@ class Functionary:
         return sha256_bytes(canonical(self.key)).hex
 
 
-class SigstoreFunctionarySigner(DsseSigner):
-    """Signs in-toto envelopes as a functionary, through Sigstore."""
+def functionary_of(person: Person, *, issuer: str) -> Functionary:
+    """The functionary that the configuration means, with an issuer for those who name none."""
+    return Functionary(
+        identity=person.identity, issuer=person.issuer or issuer, github=person.github
+    )
 
-    def __init__(self, functionary: Functionary, signer: Signer) -> None:
-        """Sign as the functionary; the signer's identity must be the functionary's."""
-        self._functionary = functionary
-        self._signer = signer
 
-    @property
-    def public_key(self) -> Key:
-        """Refused: a functionary has no public key, only an identity.
+def functionary_signature(functionary: Functionary, signer: Signer, data: bytes) -> Signature:
+    """The functionary's signature over the bytes, with its bundle inside.
 
-        Raises:
-            NotImplementedError: Always.
-        """
-        raise NotImplementedError("a Sigstore functionary is known by keyid, not by a key object")
-
-    @classmethod
-    def from_priv_key_uri(cls, *_args: object, **_kwargs: object) -> Never:
-        """Refused: the signer is given, not named.
-
-        Raises:
-            NotImplementedError: Always.
-        """
-        raise NotImplementedError("a Sigstore functionary has no private key URI")
-
-    def sign(self, payload: bytes) -> Signature:
-        """The signature over the bytes, with its bundle inside.
-
-        Raises:
-            SigningError: The Sigstore instance refuses or is out of reach.
-        """
-        document = bundle_document(self._signer.sign_bytes(payload))
-        # DSSE demands hexadecimal here and writes base64 to the file.
-        signature = base64.b64decode(document["messageSignature"]["signature"]).hex()
-        return Signature(self._functionary.keyid, signature, {BUNDLE: document})
+    Raises:
+        SigningError: The Sigstore instance refuses or is out of reach.
+    """
+    document = bundle_document(signer.sign_bytes(data))
+    # DSSE demands hexadecimal here and writes base64 to the file.
+    signature = base64.b64decode(document["messageSignature"]["signature"]).hex()
+    return Signature(functionary.keyid, signature, {BUNDLE: document})

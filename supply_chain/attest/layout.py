@@ -8,36 +8,31 @@ Source: in-toto specification 1.0, sections 4.3 (layout) and 4.4 (link).
 
 from __future__ import annotations
 
+import base64
 import json
 from dataclasses import dataclass
 from datetime import UTC
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from in_toto.models.layout import Layout, Step
 from in_toto.models.link import Link
 from in_toto.models.metadata import Envelope
-from securesystemslib.signer import CryptoSigner  # type: ignore[attr-defined]
 
-from supply_chain.attest.functionary import SigstoreFunctionarySigner
+from supply_chain.attest.functionary import functionary_signature
 from supply_chain.attest.trust import SigningError
 from supply_chain.digest import sha256_bytes
-from supply_chain.local_sigstore.keys import locked, private_folder, read_secret, write_secret
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
-    from pathlib import Path
 
-    from securesystemslib.signer import Signer as DsseSigner  # type: ignore[attr-defined]
+    from securesystemslib.signer import Signature  # type: ignore[attr-defined]
 
     from supply_chain.attest.functionary import Functionary
+    from supply_chain.attest.owner import Owner
     from supply_chain.attest.signing import Signer
     from supply_chain.digest import Sha256
-
-OWNER_KEY = "owner.key.pem"
-OWNER_SCHEME = "ed25519"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,58 +58,10 @@ class Signed:
     """Digest of the bytes inside: what provenance and measurements refer to."""
 
 
-class OwnerKey:
-    """The key that signs layouts."""
-
-    def __init__(self, key: Ed25519PrivateKey) -> None:
-        """Hold the key."""
-        self._signer = CryptoSigner(key)
-
-    @property
-    def keyid(self) -> str:
-        """The key's identifier, 64 hexadecimal digits."""
-        return str(self._signer.public_key.keyid)
-
-    @property
-    def public_hex(self) -> str:
-        """The public key, 32 bytes in hexadecimal."""
-        return str(self._signer.public_key.keyval["public"])
-
-    @property
-    def dsse_signer(self) -> DsseSigner:
-        """What signs envelopes with the key."""
-        return self._signer
-
-
-def owner_key(state: Path, *, passphrase: bytes | None = None) -> OwnerKey:
-    """The layout owner's key in the state folder, made on first use.
-
-    Args:
-        state: The build's state folder.
-        passphrase: Encrypts the file when it is made, and opens it afterwards.
-
-    Raises:
-        SigningError: The passphrase is wrong, missing, or given for a key that has none.
-    """
-    folder = private_folder(state / "owner")
-    path = folder / OWNER_KEY
-    with locked(folder / "lock"):
-        if not path.exists():
-            write_secret(path, _owner_pem(Ed25519PrivateKey.generate(), passphrase))
-        pem = read_secret(path)
-    try:
-        key = serialization.load_pem_private_key(pem, password=passphrase)
-    except (ValueError, TypeError) as exc:
-        raise SigningError(f"{path}: the passphrase does not open the layout key: {exc}") from exc
-    if not isinstance(key, Ed25519PrivateKey):
-        raise SigningError(f"{path}: expected an ed25519 key, got {type(key).__name__}")
-    return OwnerKey(key)
-
-
 def build_layout(
     steps: Sequence[LayoutStep],
     functionaries: Sequence[Functionary],
-    owners: Sequence[OwnerKey],
+    owners: Sequence[Owner],
     *,
     expires: datetime,
     readme: str = "",
@@ -136,7 +83,7 @@ def build_layout(
     # Set afterwards: in-toto's own check looks the key type up in a global table, which the
     # verifying side fills and a signer has no business in.
     layout.keys = {item.keyid: {**item.key, "keyid": item.keyid} for item in functionaries}
-    return _signed(layout, [owner.dsse_signer for owner in owners])
+    return _signed(layout, [owner.sign for owner in owners])
 
 
 def record_link(
@@ -162,7 +109,7 @@ def record_link(
         command=[],
         environment={},
     )
-    return _signed(link, [SigstoreFunctionarySigner(functionary, signer)])
+    return _signed(link, [partial(functionary_signature, functionary, signer)])
 
 
 def link_file_name(step: str, functionary: Functionary) -> str:
@@ -170,11 +117,31 @@ def link_file_name(step: str, functionary: Functionary) -> str:
     return f"{step}.{functionary.keyid[:8]}.link"
 
 
+def layout_demands(
+    envelope: bytes, functionaries: Sequence[Functionary], thresholds: Mapping[str, int]
+) -> bool:
+    """Tell whether a layout of this build lets these people work, with these thresholds.
+
+    Args:
+        envelope: The layout as `build_layout` made it.
+        functionaries: Who may carry out each step, in order.
+        thresholds: By step; one where a step is not named.
+    """
+    layout = json.loads(base64.b64decode(json.loads(envelope)["payload"]))
+    keyids = [person.keyid for person in functionaries]
+    return all(
+        (step["pubkeys"], step["threshold"]) == (keyids, thresholds.get(step["name"], 1))
+        for step in layout["steps"]
+    )
+
+
 def _check(
-    steps: Sequence[LayoutStep], functionaries: Sequence[Functionary], owners: Sequence[OwnerKey]
+    steps: Sequence[LayoutStep], functionaries: Sequence[Functionary], owners: Sequence[Owner]
 ) -> None:
     if not steps or not functionaries or not owners:
         raise SigningError("layout: expected at least one step, one functionary and one owner")
+    if len({person.keyid for person in functionaries}) != len(functionaries):
+        raise SigningError("layout: expected each functionary once: is the builder a rebuilder?")
     seen: set[str] = set()
     for step in steps:
         if not 1 <= step.threshold <= len(functionaries):
@@ -210,24 +177,16 @@ def _step(step: LayoutStep, products: Mapping[str, Sequence[str]], keyids: list[
     )
 
 
-def _signed(document: Layout | Link, signers: Sequence[DsseSigner]) -> Signed:
+def _signed(document: Layout | Link, signers: Sequence[Callable[[bytes], Signature]]) -> Signed:
     envelope = Envelope.from_signable(document)
-    for signer in signers:
-        envelope.create_signature(signer)
+    for sign in signers:
+        signature = sign(envelope.pae())
+        if signature.keyid in envelope.signatures:
+            raise SigningError(f"{document.type_}: expected one signature by {signature.keyid}")
+        envelope.signatures[signature.keyid] = signature
     text = json.dumps(envelope.to_dict(), sort_keys=True, separators=(",", ":"))
     return Signed(envelope=text.encode(), payload_digest=sha256_bytes(envelope.payload))
 
 
 def _hashes(digests: Mapping[str, Sha256]) -> dict[str, dict[str, str]]:
     return {name: {"sha256": digest.hex} for name, digest in sorted(digests.items())}
-
-
-def _owner_pem(key: Ed25519PrivateKey, passphrase: bytes | None) -> bytes:
-    encryption: serialization.KeySerializationEncryption = (
-        serialization.BestAvailableEncryption(passphrase)
-        if passphrase
-        else serialization.NoEncryption()
-    )
-    return key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption
-    )

@@ -25,13 +25,12 @@ from supply_chain.attest.chain import SignedChain
 from supply_chain.attest.functionary import Functionary
 from supply_chain.attest.layout import (
     LayoutStep,
-    OwnerKey,
     Signed,
     build_layout,
     link_file_name,
-    owner_key,
     record_link,
 )
+from supply_chain.attest.owner import Owner, owner_key
 from supply_chain.attest.provenance import LOCAL_BUILDER, Run, provenance_statement
 from supply_chain.attest.signing import Signer, signer, statement_in
 from supply_chain.attest.statement import (
@@ -151,7 +150,7 @@ class Hooks:
     identities: Mapping[str, str] = field(default_factory=dict)
     """Who signs instead of the builder: by `link:STEP`, `provenance:STEP`, `measurements`,
     `index`."""
-    layout_owner: Callable[[OwnerKey], OwnerKey] = _same
+    layout_owner: Callable[[Owner], Owner] = _same
     """The key that signs the layout; the policy keeps the honest one."""
 
 
@@ -267,7 +266,7 @@ def make_signed_release(
         platform=platform_name,
         authority=honest.authority,
         builder_id=LOCAL_BUILDER,
-        owner=owner,
+        owners=[owner],
         vtpm_roots=vtpm_roots,
     )
     evidence = hooks.evidence(json.loads(evidence_document(chain, index)))

@@ -14,6 +14,7 @@ from blindllama.measurements import measurements_file
 from supply_chain import _chain_tasks
 from supply_chain.attest.signing import signer
 from supply_chain.digest import sha256_bytes
+from supply_chain.passphrase import VARIABLE
 from supply_chain.progress import SilentProgress
 from supply_chain.release import write_release
 from supply_chain.workspace import CACHE_VARIABLE
@@ -108,3 +109,18 @@ def test_the_instance_can_be_run_by_hand(served: subprocess.Popen[str]) -> None:
     assert requests.get(f"{url}/api/v1/log", timeout=10).json()["treeSize"] == 1
     assert hint[:2] == ["sigstore", "--trust-config"]
     assert url in Path(hint[2]).read_text()
+
+
+def test_init_encrypts_the_owners_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path))
+    monkeypatch.setenv(VARIABLE, "open")
+    _chain_tasks.init(Context())
+    _chain_tasks.init(Context())
+    first, again = capsys.readouterr().out.splitlines()
+    assert first.endswith(": made and encrypted")
+    assert again == first.replace("made and encrypted", "was encrypted already")
+    monkeypatch.setenv(VARIABLE, "shut")
+    with pytest.raises(Exit, match="the passphrase does not open the layout key"):
+        _chain_tasks.init(Context())

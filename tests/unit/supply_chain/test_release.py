@@ -11,8 +11,8 @@ import pytest
 from blindllama.measurements import PlatformName, measurements_file
 from blindllama.policy import Policy
 from blindllama.release import VerifiedRelease, verify_release
-from supply_chain.attest.chain import Measured, SignedChain, sign_chain
-from supply_chain.attest.layout import owner_key
+from supply_chain.attest.chain import LayoutPlan, Measured, SignedChain, sign_chain
+from supply_chain.attest.owner import owner_key
 from supply_chain.attest.provenance import LOCAL_BUILDER
 from supply_chain.attest.signing import Signer, signer
 from supply_chain.attest.statement import ReleaseIndexPredicate
@@ -74,7 +74,7 @@ class Made:
                 platform=PlatformName.QEMU_SWTPM,
                 authority=found.authority,
                 builder_id=LOCAL_BUILDER,
-                owner=owner_key(root / "state"),
+                owners=[owner_key(root / "state")],
                 vtpm_roots=[sha256_bytes(b"root")],
             )
 
@@ -108,8 +108,9 @@ class Made:
             ),
             sequence=INDEX_PREDICATE.sequence,
             signer=found,
-            owner=owner_key(self.root / "state"),
-            expires=NOW + timedelta(days=365),
+            plan=LayoutPlan(
+                owners=[owner_key(self.root / "state")], expires=NOW + timedelta(days=365)
+            ),
             progress=SilentProgress(),
         )
 
@@ -289,6 +290,6 @@ def test_a_policy_needs_a_known_signer(made: Made) -> None:
             platform=PlatformName.QEMU_SWTPM,
             authority=replace(found.authority, identity=None),
             builder_id=LOCAL_BUILDER,
-            owner=owner_key(made.root / "state"),
+            owners=[owner_key(made.root / "state")],
             vtpm_roots=[sha256_bytes(b"root")],
         )

@@ -18,7 +18,8 @@ from blindllama._release.link import VerifiedStep, verify_links
 from blindllama._release.trust import trust_root
 from blindllama.errors import Code, ProvenanceError
 from supply_chain.attest.functionary import Functionary
-from supply_chain.attest.layout import owner_key, record_link
+from supply_chain.attest.layout import record_link
+from supply_chain.attest.owner import owner_key
 from supply_chain.attest.signing import signer
 from supply_chain.digest import Sha256, sha256_bytes
 from tests.simulators.signed_release import SignedRelease
@@ -47,7 +48,8 @@ def signed_layout(
     change(document)
     data = json.dumps(document).encode() if raw is None else raw
     envelope = Envelope(data, "application/vnd.in-toto+json", {})
-    envelope.sign(owner_key(state).dsse_signer)
+    signature = owner_key(state).sign(envelope.pae())
+    envelope.signatures[signature.keyid] = signature
     signed: JsonValue = envelope.to_dict()
     return signed
 

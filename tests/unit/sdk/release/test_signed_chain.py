@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from blindllama.errors import Code
-from supply_chain.attest.layout import owner_key
+from supply_chain.attest.owner import owner_key
 from supply_chain.digest import Sha256
 from tests.simulators.release_attacks import EVIL, OTHER, refusal
 from tests.simulators.signed_release import PRODUCTS, Hooks, LinkContent, make_signed_release

@@ -10,8 +10,8 @@ import pytest
 
 from blindllama.measurements import PlatformName, measurements_file
 from blindllama.release import verify_release
-from supply_chain.attest.chain import Measured, SignedChain, layout_steps, sign_chain
-from supply_chain.attest.layout import owner_key
+from supply_chain.attest.chain import LayoutPlan, Measured, SignedChain, layout_steps, sign_chain
+from supply_chain.attest.owner import owner_key
 from supply_chain.attest.provenance import LOCAL_BUILDER
 from supply_chain.attest.statement import ReleaseIndexPredicate, index_statement
 from supply_chain.attest.trust import PublicSigstore, SigningError, authority
@@ -72,8 +72,7 @@ def signed(results: list[StepResult], signing: Signer, state: Path) -> SignedCha
         measured=Measured(subjects=DISKS, debug=False, platforms=PLATFORMS),
         sequence=INDEX.sequence,
         signer=signing,
-        owner=owner_key(state),
-        expires=NOW + timedelta(days=1),
+        plan=LayoutPlan(owners=[owner_key(state)], expires=NOW + timedelta(days=1)),
         progress=SilentProgress(),
     )
 
@@ -96,7 +95,7 @@ def test_a_client_accepts_the_chain(
         platform=PlatformName.QEMU_SWTPM,
         authority=signing.authority,
         builder_id=LOCAL_BUILDER,
-        owner=owner_key(attest_state),
+        owners=[owner_key(attest_state)],
         vtpm_roots=[VTPM_ROOT],
     )
     verified = verify_release(evidence_document(chain, index), policy, NOW)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -23,19 +24,18 @@ from sigstore.errors import VerificationError
 from sigstore.models import Bundle
 from sigstore.verify import Verifier, policy
 
-from supply_chain.attest.functionary import Functionary, SigstoreFunctionarySigner
+from supply_chain.attest.functionary import Functionary
 from supply_chain.attest.layout import (
     LayoutStep,
-    OwnerKey,
     build_layout,
+    layout_demands,
     link_file_name,
-    owner_key,
     record_link,
 )
+from supply_chain.attest.owner import KeyOwner, owner_key
 from supply_chain.attest.signing import Signer, signer
 from supply_chain.attest.trust import SigningError
 from supply_chain.digest import Sha256, sha256_bytes
-from supply_chain.local_sigstore import LocalSigstoreError
 from tests.simulators.sigstore_client import verifier_of
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def pinned(signing: Signer, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def owner(attest_state: Path) -> OwnerKey:
+def owner(attest_state: Path) -> KeyOwner:
     return owner_key(attest_state)
 
 
@@ -88,7 +88,7 @@ class Desk:
     """A folder with a layout and its links, for in-toto to verify."""
 
     def __init__(
-        self, folder: Path, owner: OwnerKey, functionary: Functionary, signing: Signer
+        self, folder: Path, owner: KeyOwner, functionary: Functionary, signing: Signer
     ) -> None:
         self.folder, self.owner = folder, owner
         self.functionary, self.signing = functionary, signing
@@ -131,11 +131,11 @@ class Desk:
         self.link("engine", INPUT, ENGINE)
         self.link("disk", INPUT | ENGINE, DISK)
 
-    def verify(self, owner: OwnerKey | None = None) -> None:
+    def verify(self, owner: KeyOwner | None = None) -> None:
         found = owner or self.owner
-        key = SSlibKey(
-            found.keyid, "ed25519", "ed25519", {"public": found.public_hex}
-        ).to_dict() | {"keyid": found.keyid}
+        public = {"public": found.entry["public"]}
+        key = SSlibKey(found.keyid, "ed25519", "ed25519", public).to_dict()
+        key |= {"keyid": found.keyid}
         in_toto_verify(
             Metadata.load(str(self.folder / "root.layout")),
             {found.keyid: key},
@@ -149,7 +149,7 @@ def other(functionary: Functionary) -> Functionary:
 
 
 @pytest.fixture
-def desk(tmp_path: Path, owner: OwnerKey, functionary: Functionary, signing: Signer) -> Desk:
+def desk(tmp_path: Path, owner: KeyOwner, functionary: Functionary, signing: Signer) -> Desk:
     return Desk(tmp_path, owner, functionary, signing)
 
 
@@ -283,48 +283,34 @@ def test_a_layout_of_another_owner_is_refused(desk: Desk, tmp_path: Path) -> Non
     ],
 )
 def test_a_layout_that_makes_no_sense_is_refused(
-    owner: OwnerKey, functionary: Functionary, steps: tuple[LayoutStep, ...], reason: str
+    owner: KeyOwner, functionary: Functionary, steps: tuple[LayoutStep, ...], reason: str
 ) -> None:
     with pytest.raises(SigningError, match=reason) as raised:
         build_layout(steps, [functionary], [owner], expires=TOMORROW)
     assert raised.value.code == "build.signing"
 
 
-def test_a_layout_without_people_is_refused(owner: OwnerKey, functionary: Functionary) -> None:
+def test_a_layout_without_people_is_refused(owner: KeyOwner, functionary: Functionary) -> None:
     for functionaries, owners in (([], [owner]), ([functionary], [])):
         with pytest.raises(SigningError, match="one functionary and one owner"):
             build_layout(STEPS, functionaries, owners, expires=TOMORROW)
 
 
-def test_the_owner_key_is_made_once_and_private(tmp_path: Path) -> None:
-    first = owner_key(tmp_path)
-    (path,) = (tmp_path / "owner").glob("*.pem")
-    assert owner_key(tmp_path).keyid == first.keyid
-    assert path.stat().st_mode & 0o777 == 0o600
-    assert len(bytes.fromhex(first.public_hex)) == 32
-    path.chmod(0o644)
-    with pytest.raises(LocalSigstoreError, match="expected mode 0600"):
-        owner_key(tmp_path)
+def test_a_functionary_is_named_once(owner: KeyOwner, functionary: Functionary) -> None:
+    with pytest.raises(SigningError, match="is the builder a rebuilder"):
+        build_layout(STEPS, [functionary, functionary], [owner], expires=TOMORROW)
 
 
-def test_a_passphrase_guards_the_owner_key(tmp_path: Path) -> None:
-    first = owner_key(tmp_path, passphrase=b"open")
-    assert owner_key(tmp_path, passphrase=b"open").keyid == first.keyid
-    for wrong in (b"shut", None):
-        with pytest.raises(SigningError, match="passphrase does not open") as raised:
-            owner_key(tmp_path, passphrase=wrong)
-        assert raised.value.code == "build.signing"
+def test_an_owner_signs_once(owner: KeyOwner, functionary: Functionary) -> None:
+    with pytest.raises(SigningError, match="expected one signature by"):
+        build_layout(STEPS, [functionary], [owner, owner], expires=TOMORROW)
 
 
-def test_a_passphrase_for_an_open_key_is_refused(tmp_path: Path) -> None:
-    owner_key(tmp_path)
-    with pytest.raises(SigningError, match="passphrase does not open"):
-        owner_key(tmp_path, passphrase=b"open")
-
-
-def test_a_functionary_has_no_key_and_no_uri(functionary: Functionary, signing: Signer) -> None:
-    made = SigstoreFunctionarySigner(functionary, signing)
-    with pytest.raises(NotImplementedError):
-        _ = made.public_key
-    with pytest.raises(NotImplementedError):
-        SigstoreFunctionarySigner.from_priv_key_uri("sigstore:", None)
+def test_what_a_layout_demands(owner: KeyOwner, functionary: Functionary) -> None:
+    people = [functionary, other(functionary)]
+    steps = [STEPS[0], replace(STEPS[1], threshold=2)]
+    envelope = build_layout(steps, people, [owner], expires=TOMORROW).envelope
+    assert layout_demands(envelope, people, {"disk": 2})
+    assert not layout_demands(envelope, people, {"disk": 1})
+    assert not layout_demands(envelope, people, {"engine": 2, "disk": 2})
+    assert not layout_demands(envelope, people[:1], {"disk": 2})
