@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from pydantic import ValidationError
 
-    from blindllama._policy_parts import SignerPolicy
+    from blindllama._policy_parts import RebuilderIdentity, RebuilderPolicy, SignerPolicy
 
 __all__ = [
     "check_github",
@@ -45,7 +45,7 @@ def policy_refusal(exc: ValidationError) -> PolicyError:
     )
 
 
-def check_trust_root(text: str, *, stamps: bool) -> None:
+def check_trust_root(text: str, *, stamps: bool, place: str = "sigstore") -> None:
     """Refuse a Sigstore trusted root that lacks a part that every bundle needs.
 
     Raises:
@@ -55,7 +55,7 @@ def check_trust_root(text: str, *, stamps: bool) -> None:
         root = parse_json(text.encode(), limit=_TRUST_ROOT_LIMIT, step=_STEP, what="trust root")
     except FormatError as exc:
         raise PolicyError(
-            f"policy, sigstore.trusted_root: {exc}", code=Code.POLICY_TRUST_ROOT, step=_STEP
+            f"policy, {place}.trusted_root: {exc}", code=Code.POLICY_TRUST_ROOT, step=_STEP
         ) from exc
     parts = ["tlogs", "certificateAuthorities", "ctlogs"]
     if stamps:
@@ -63,7 +63,7 @@ def check_trust_root(text: str, *, stamps: bool) -> None:
     for part in parts:
         if not isinstance(root, dict) or not root.get(part):
             raise PolicyError(
-                "policy, sigstore.trusted_root",
+                f"policy, {place}.trusted_root",
                 code=Code.POLICY_TRUST_ROOT,
                 step=_STEP,
                 expected=f"at least one of {part}",
@@ -103,20 +103,33 @@ def check_repeats(what: str, values: Sequence[object]) -> None:
         )
 
 
-def check_rebuilders(threshold: int, known: int) -> None:
-    """Refuse a threshold that the named rebuilders can never reach.
+def check_rebuilders(rebuilders: RebuilderPolicy, signer: SignerPolicy, *, stamps: bool) -> None:
+    """Refuse a threshold that cannot be reached, and a rebuilder who confirms nothing.
 
     Raises:
-        PolicyError: `policy.empty`.
+        PolicyError: `policy.empty`, `policy.invalid` or `policy.trust_root`.
     """
-    if known < threshold:
+    known = len(rebuilders.identities)
+    if known < rebuilders.threshold:
         raise PolicyError(
             "policy, rebuilders.identities",
             code=Code.POLICY_EMPTY,
             step=_STEP,
-            expected=f"at least {threshold}",
+            expected=f"at least {rebuilders.threshold}",
             got=known,
         )
+    for entry in rebuilders.identities:
+        _check_source("rebuilders", entry)
+        if entry.trusted_root is not None:
+            check_trust_root(entry.trusted_root, stamps=stamps, place="rebuilders")
+        elif (entry.issuer, entry.identity) == (signer.issuer, signer.identity):
+            raise PolicyError(
+                "policy, rebuilders.identities",
+                code=Code.POLICY_INVALID,
+                step=_STEP,
+                expected="others than the signer, who cannot confirm what they have built",
+                got=entry.identity,
+            )
 
 
 def check_github(signer: SignerPolicy) -> None:
@@ -128,16 +141,8 @@ def check_github(signer: SignerPolicy) -> None:
     Raises:
         PolicyError: `policy.invalid`.
     """
-    from_github = signer.issuer == GITHUB_ISSUER
-    if from_github != (signer.github is not None):
-        raise PolicyError(
-            "policy, signer.github",
-            code=Code.POLICY_INVALID,
-            step=_STEP,
-            expected=f"present exactly when signer.issuer is {GITHUB_ISSUER}",
-            got="absent" if signer.github is None else "present",
-        )
-    if from_github and signer.builder_id != signer.identity:
+    _check_source("signer", signer)
+    if signer.issuer == GITHUB_ISSUER and signer.builder_id != signer.identity:
         raise PolicyError(
             "policy, signer.builder_id of a GitHub identity",
             code=Code.POLICY_INVALID,
@@ -145,11 +150,24 @@ def check_github(signer: SignerPolicy) -> None:
             expected=signer.identity,
             got=signer.builder_id,
         )
-    if from_github and not _WORKFLOW.fullmatch(signer.identity):
+
+
+def _check_source(place: str, who: SignerPolicy | RebuilderIdentity) -> None:
+    """Refuse a GitHub identity that is no workflow or has no source, and a source elsewhere."""
+    from_github = who.issuer == GITHUB_ISSUER
+    if from_github != (who.github is not None):
         raise PolicyError(
-            "policy, signer.identity on GitHub",
+            f"policy, {place}.github",
+            code=Code.POLICY_INVALID,
+            step=_STEP,
+            expected=f"present exactly when {place}.issuer is {GITHUB_ISSUER}",
+            got="absent" if who.github is None else "present",
+        )
+    if from_github and not _WORKFLOW.fullmatch(who.identity):
+        raise PolicyError(
+            f"policy, {place}.identity on GitHub",
             code=Code.POLICY_INVALID,
             step=_STEP,
             expected="https://github.com/OWNER/NAME/.github/workflows/FILE@REF",
-            got=signer.identity,
+            got=who.identity,
         )

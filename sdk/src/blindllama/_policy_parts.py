@@ -107,6 +107,12 @@ class RebuilderIdentity(Part):
 
     issuer: _Text
     identity: _Text
+    github: GithubSource | None = None
+    trusted_root: (
+        Annotated[str, Field(max_length=_TRUST_ROOT_LIMIT), AfterValidator(_not_blank)] | None
+    ) = None
+    """What verifies their signature; the policy's own when it is not given. Somebody who signs with
+    the Sigstore of another machine has another one."""
 
 
 class RebuilderPolicy(Part):

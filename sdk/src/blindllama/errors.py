@@ -114,7 +114,11 @@ class Code(StrEnum):
     CHAIN_MEASUREMENTS_PROVENANCE = "chain.measurements_provenance"
     CHAIN_MEASUREMENTS_PRODUCT = "chain.measurements_product"
     CHAIN_INDEX_FILES = "chain.index_files"
-    CHAIN_REBUILDERS = "chain.rebuilders"
+    REBUILD_MISSING = "rebuild.missing"
+    REBUILD_DISAGREEMENT = "rebuild.disagreement"
+    REBUILD_DUPLICATE = "rebuild.duplicate"
+    REBUILD_UNKNOWN = "rebuild.unknown"
+    REBUILD_RELEASE = "rebuild.release"
 
     # Step 4: is it the release that should run now?
     RELEASE_NAME = "release.name"

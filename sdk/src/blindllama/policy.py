@@ -93,7 +93,7 @@ class Policy(Part):
         check_repeats("layout.owners", [owner.keyid for owner in self.layout.owners])
         check_repeats("vtpm.roots", self.vtpm.roots)
         check_repeats("rebuilders.identities", self.rebuilders.identities)
-        check_rebuilders(self.rebuilders.threshold, len(self.rebuilders.identities))
+        check_rebuilders(self.rebuilders, self.signer, stamps=self.sigstore.require_timestamp)
         check_github(self.signer)
 
     @property

@@ -26,7 +26,6 @@ from blindllama._release.chain import (
     check_index,
     check_measurements,
     check_provenance,
-    check_rebuilders,
 )
 from blindllama._release.index import INDEX_TYPE, Index, check_freshness, verify_index
 from blindllama._release.layout import VerifiedLayout, verify_layout
@@ -36,6 +35,7 @@ from blindllama._release.provenance import (
     VerifiedProvenance,
     verify_provenance,
 )
+from blindllama._release.rebuild import verify_rebuilds
 from blindllama._release.statement import VerifiedStatement, verify_statement
 from blindllama._release.trust import trust_root
 from blindllama._strict_json import parse_json, parse_model
@@ -101,6 +101,8 @@ class _Evidence(BaseModel):
     links: Annotated[list[JsonValue], Field(max_length=64)]
     provenance: Annotated[list[JsonValue], Field(max_length=64)]
     measurements: JsonValue
+    rebuilds: Annotated[list[JsonValue], Field(max_length=32)] = []
+    """Added after the release was signed: by others, or by nobody."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,10 +155,14 @@ def verify_release(
     with report.check(3) as detail:
         layout = verify_layout(document.layout, owners=policy.layout.owners, now=now)
         steps = verify_links(document.links, layout=layout, bundles=bundles)
-        _check_chain(statements, layout, steps, policy)
+        _check_chain(statements, layout, steps)
+        rebuilt = verify_rebuilds(
+            document.rebuilds, policy=policy, index=statements.index, layout=layout, steps=steps
+        )
         detail["steps"] = ", ".join(steps)
         detail["layout"] = layout.digest
         detail["layout expires"] = layout.expires.isoformat()
+        detail.update({f"{step} rebuilt by": names for step, names in rebuilt.items()})
     with report.check(4) as detail:
         index = statements.index
         detail["release"] = f"{index.name} {index.sequence}"
@@ -213,7 +219,6 @@ def _check_chain(
     statements: _Statements,
     layout: VerifiedLayout,
     steps: Mapping[str, VerifiedStep],
-    policy: Policy,
 ) -> None:
     provenance = check_provenance(statements.provenance, layout=layout, steps=steps)
     check_measurements(
@@ -224,7 +229,6 @@ def _check_chain(
         provenance=provenance,
     )
     check_index(statements.index, steps)
-    check_rebuilders(steps, policy.rebuilders)
 
 
 def _check_image(statements: _Statements, policy: Policy) -> None:

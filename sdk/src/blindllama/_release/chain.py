@@ -17,14 +17,12 @@ from blindllama.measurements import measurements_file
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from blindllama._release.bundle import Signer
     from blindllama._release.index import Index
     from blindllama._release.layout import VerifiedLayout
     from blindllama._release.link import VerifiedStep
     from blindllama._release.provenance import VerifiedProvenance
     from blindllama._release.statement import VerifiedStatement
     from blindllama.measurements import MeasurementsPredicate, Sha256Hex
-    from blindllama.policy import RebuilderPolicy
 
 __all__ = [
     "DISKS",
@@ -33,7 +31,6 @@ __all__ = [
     "check_index",
     "check_measurements",
     "check_provenance",
-    "check_rebuilders",
 ]
 
 DISKS = ("os-image/os.img", "app-disk/app.img")
@@ -53,7 +50,6 @@ FILES: Mapping[str, str] = MappingProxyType(
 """Files of a release that are products of its steps, by their path in its folder."""
 
 _STEP = 3
-_REBUILT = ("engine", "app-disk", "os-image")
 
 
 def check_provenance(
@@ -160,33 +156,9 @@ def check_index(index: Index, steps: Mapping[str, VerifiedStep]) -> None:
     )
 
 
-def check_rebuilders(steps: Mapping[str, VerifiedStep], policy: RebuilderPolicy) -> None:
-    """Refuse a release that too few of the policy's rebuilders have built again.
-
-    Raises:
-        ProvenanceError: `chain.rebuilders`.
-    """
-    if not policy.threshold:
-        return
-    known = {(entry.issuer, entry.identity) for entry in policy.identities}
-    for name in _REBUILT:
-        agreed = {_who(person) for person in steps[name].functionaries} & known
-        if len(agreed) < policy.threshold:
-            raise _refused(
-                f"rebuilders of step {name}",
-                Code.CHAIN_REBUILDERS,
-                f"at least {policy.threshold}",
-                len(agreed),
-            )
-
-
 def all_products(steps: Mapping[str, VerifiedStep]) -> dict[str, Sha256Hex]:
     """Return the products of all the steps by name."""
     return {name: digest for step in steps.values() for name, digest in step.products.items()}
-
-
-def _who(person: Signer) -> tuple[str, str]:
-    return person.issuer, person.identity
 
 
 def _same(

@@ -48,19 +48,6 @@ class TestTrust:
         error = refusal(honest, policy(honest, "layout.owners", (*owners, *more)))
         assert error.code is Code.LAYOUT_OWNER_MISSING
 
-    def test_a_rebuilder_who_did_not_rebuild(self, honest: SignedRelease) -> None:
-        rebuilders = {"threshold": 1, "identities": ({"issuer": "i", "identity": "somebody"},)}
-        error = refusal(honest, policy(honest, "rebuilders", rebuilders))
-        assert (error.code, error.step) == (Code.CHAIN_REBUILDERS, 3)
-
-    def test_a_rebuilder_who_did(self, honest: SignedRelease) -> None:
-        signer = honest.policy.signer
-        rebuilders = {
-            "threshold": 1,
-            "identities": ({"issuer": signer.issuer, "identity": signer.identity},),
-        }
-        verify_release(honest.evidence, policy(honest, "rebuilders", rebuilders), honest.now)
-
     @pytest.mark.parametrize(
         "part", ["certificateAuthorities", "tlogs", "ctlogs", "timestampAuthorities"]
     )
