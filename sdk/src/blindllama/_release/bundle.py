@@ -8,7 +8,6 @@ Nothing here reads a cache, a clock or the network.
 
 from __future__ import annotations
 
-import copy
 import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -52,6 +51,9 @@ if TYPE_CHECKING:
 __all__ = ["BundleVerifier", "Signer", "VerifiedEnvelope", "certificate_says"]
 
 _STEP = 2
+_MOST_STAMPS = 32
+"""As in the library, which counts them in whole bundles only."""
+
 _T = TypeVar("_T")
 
 _FOREIGN = (
@@ -117,7 +119,7 @@ class BundleVerifier:
         """
         bundle = _parsed(document)
         (payload_type, payload), signed_at = self._verify(
-            document, signer, lambda verifier, seen, check: verifier.verify_dsse(seen, check)
+            bundle, signer, lambda verifier, seen, check: verifier.verify_dsse(seen, check)
         )
         return VerifiedEnvelope(
             payload_type=payload_type,
@@ -134,7 +136,8 @@ class BundleVerifier:
         Raises:
             ProvenanceError: `bundle.*`.
         """
-        if _translated(lambda: _parsed(document).signature) != signature:
+        bundle = _parsed(document)
+        if _translated(lambda: bundle.signature) != signature:
             raise ProvenanceError(
                 "signature beside a Sigstore bundle",
                 code=Code.BUNDLE_SIGNATURE,
@@ -143,21 +146,36 @@ class BundleVerifier:
                 got="another",
             )
         _, signed_at = self._verify(
-            document,
+            bundle,
             signer,
             lambda verifier, seen, check: verifier.verify_artifact(message, seen, check),
         )
         return signed_at
 
-    def _verify(self, document: JsonValue, signer: Signer, run: _Run[_T]) -> tuple[_T, datetime]:
-        """Return what the run returns, and the established time of the signature."""
+    def _verify(self, bundle: Bundle, signer: Signer, run: _Run[_T]) -> tuple[_T, datetime]:
+        """Return what the run returns, and the established time of the signature.
+
+        Each time that the bundle states must hold by itself, and with the keys of then. What the
+        narrowed trust root accepts, the whole one does too: a genuine bundle needs no other run.
+        """
         check = _SignerCheck(signer)
-        bundle = _parsed(document)
-        result = _translated(lambda: run(self.trust.verifier, bundle, check))
+        try:
+            moments, stamped, proofs = self._proofs(bundle)
+            then = self.trust.verifier_at(moments)
+            result, *_ = [_translated(partial(run, then, proof, check)) for proof in proofs]
+        except ProvenanceError as exc:
+            self._explain(bundle, lambda verifier, seen: run(verifier, seen, check))
+            raise ProvenanceError(
+                f"Sigstore bundle: {exc}", code=Code.BUNDLE_OUTSIDE_VALIDITY, step=_STEP
+            ) from exc
+        # A stamp that nobody verified tells no time.
+        return result, (moments.stamped if stamped else moments.signed)[0]
+
+    def _proofs(self, bundle: Bundle) -> tuple[Moments, bool, list[Bundle]]:
+        """Return the times, whether stamps count, and the bundle once with each time alone."""
         # The library also takes its own spelling of the keys: read them as it has read them.
         seen = json.loads(bundle.to_json())
         moments = _moments(seen, bundle)
-        proofs = [bundle]
         if self.require.require_inclusion_promise and moments.logged is None:
             raise ProvenanceError(
                 "log's inclusion promise",
@@ -166,19 +184,28 @@ class BundleVerifier:
                 expected="a signed entry timestamp",
                 got="none",
             )
-        stamped = self.require.require_timestamp or moments.logged is None
-        # Without the log's promise and other stamps, each stamp is the only time: it must verify.
-        for number in range(max(1, len(moments.stamped)) if stamped else 0):
-            proof = _with_one_stamp(seen, number)
-            _translated(
-                partial(run, self.trust.verifier, proof, check), code=Code.BUNDLE_NO_TIMESTAMP
+        if not (self.require.require_timestamp or moments.logged is None):
+            return moments, False, [bundle]
+        if len(moments.stamped) > _MOST_STAMPS:
+            raise ProvenanceError(
+                "time stamps of a Sigstore bundle",
+                code=Code.BUNDLE_SIGNATURE,
+                step=_STEP,
+                expected=f"at most {_MOST_STAMPS}",
+                got=len(moments.stamped),
             )
-            proofs.append(proof)
-        then = self.trust.verifier_at(moments)
-        for proof in proofs:
-            _translated(partial(run, then, proof, check), code=Code.BUNDLE_OUTSIDE_VALIDITY)
-        # A stamp that nobody verified tells no time.
-        return result, (moments.stamped if stamped else moments.signed)[0]
+        promised = [] if moments.logged is None else [_with_promise_alone(seen)]
+        stamps = range(max(1, len(moments.stamped)))
+        return moments, True, promised + [_with_one_stamp(seen, number) for number in stamps]
+
+    def _explain(self, bundle: Bundle, run: Callable[[Verifier, Bundle], object]) -> None:
+        """Raise for a refused bundle the error of the first thing that is wrong with it."""
+        whole = self.trust.verifier
+        _translated(lambda: run(whole, bundle))
+        moments, stamped, proofs = self._proofs(bundle)
+        for proof in proofs if stamped else ():
+            _translated(partial(run, whole, proof), code=Code.BUNDLE_NO_TIMESTAMP)
+        self.trust.verifier_at(moments)
 
 
 def certificate_says(certificate: Certificate, claim: VerificationPolicy, *, code: Code) -> None:
@@ -220,20 +247,39 @@ def _parsed(document: JsonValue) -> Bundle:
         raise _malformed(exc) from exc
 
 
+def _with_promise_alone(document: JsonValue) -> Bundle:
+    """Return the bundle without stamps, so that only the log's promise tells the time."""
+    return _parsed(_with(document, stamps=[], promise=True))
+
+
 def _with_one_stamp(document: JsonValue, number: int) -> Bundle:
     """Return the bundle without the log's promise, so that only this stamp tells the time."""
-    bare = copy.deepcopy(document)
-    for entry in _log_entries(bare):
-        for key in ("inclusionPromise", "integratedTime"):
-            entry.pop(key, None)
-    stamps = _stamps(bare)
-    stamps[:] = stamps[number : number + 1]
+    stamps = _stamps(document)[number : number + 1]
     try:
-        return Bundle.from_json(canonical_json(bare))
+        return Bundle.from_json(canonical_json(_with(document, stamps=stamps, promise=False)))
     except _FOREIGN as exc:
         raise ProvenanceError(
             f"time stamp of a Sigstore bundle: {exc}", code=Code.BUNDLE_NO_TIMESTAMP, step=_STEP
         ) from exc
+
+
+def _with(document: JsonValue, *, stamps: list[JsonValue], promise: bool) -> JsonValue:
+    """Return a bundle that sigstore has parsed with these stamps, with or without the promise."""
+    left_out = () if promise else ("inclusionPromise", "integratedTime")
+    entries: list[JsonValue] = [
+        {key: value for key, value in entry.items() if key not in left_out}
+        for entry in _log_entries(document)
+    ]
+    times: JsonValue = {"rfc3161Timestamps": stamps}
+    material = _field(document, "verificationMaterial")
+    return {
+        **(document if isinstance(document, dict) else {}),
+        "verificationMaterial": {
+            **(material if isinstance(material, dict) else {}),
+            "tlogEntries": entries,
+            "timestampVerificationData": times,
+        },
+    }
 
 
 def _moments(document: JsonValue, bundle: Bundle) -> Moments:
@@ -255,8 +301,7 @@ def _moments(document: JsonValue, bundle: Bundle) -> Moments:
 
 def _log_entries(document: JsonValue) -> list[dict[str, JsonValue]]:
     """Return the log entries of a bundle that sigstore has parsed."""
-    material = document.get("verificationMaterial") if isinstance(document, dict) else None
-    entries = material.get("tlogEntries") if isinstance(material, dict) else None
+    entries = _field(_field(document, "verificationMaterial"), "tlogEntries")
     if not isinstance(entries, list):
         return []
     return [entry for entry in entries if isinstance(entry, dict)]
@@ -264,10 +309,13 @@ def _log_entries(document: JsonValue) -> list[dict[str, JsonValue]]:
 
 def _stamps(document: JsonValue) -> list[JsonValue]:
     """Return the time stamps of a bundle that sigstore has parsed."""
-    material = document.get("verificationMaterial") if isinstance(document, dict) else None
-    data = material.get("timestampVerificationData") if isinstance(material, dict) else None
-    stamps = data.get("rfc3161Timestamps") if isinstance(data, dict) else None
+    data = _field(_field(document, "verificationMaterial"), "timestampVerificationData")
+    stamps = _field(data, "rfc3161Timestamps")
     return stamps if isinstance(stamps, list) else []
+
+
+def _field(value: JsonValue, key: str) -> JsonValue:
+    return value.get(key) if isinstance(value, dict) else None
 
 
 def _malformed(exc: Exception) -> ProvenanceError:

@@ -134,7 +134,13 @@ def _verifier(root: _Root) -> Verifier:
             entry | {"validFor": _ALWAYS} for entry in root.timestamp_authorities
         ],
     }
-    return Verifier(trusted_root=TrustedRoot(TrustedRootMessage.from_json(json.dumps(opened))))
+    return _verifier_of(json.dumps(opened))
+
+
+@lru_cache(maxsize=64)
+def _verifier_of(text: str) -> Verifier:
+    """Return the verifier of a trust root; most bundles of a release are of one time's keys."""
+    return Verifier(trusted_root=TrustedRoot(TrustedRootMessage.from_json(text)))
 
 
 def _opened_log(log: _Entry) -> _Entry:
