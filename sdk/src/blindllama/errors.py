@@ -26,6 +26,8 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from blindllama._printable import printable
+
 if TYPE_CHECKING:
     from blindllama.report import Report
 
@@ -271,7 +273,7 @@ _LONGEST_SENTENCE = 600
 
 
 def _sentence(what: str, expected: object, got: object) -> str:
-    parts = [_printable(what, _LONGEST_SENTENCE)]
+    parts = [printable(what, _LONGEST_SENTENCE)]
     if expected is not None:
         parts.append(f"expected {_shown(expected)}")
     if got is not None:
@@ -280,10 +282,4 @@ def _sentence(what: str, expected: object, got: object) -> str:
 
 
 def _shown(value: object) -> str:
-    return _printable(value if isinstance(value, str) else repr(value), _LONGEST_VALUE)
-
-
-def _printable(text: str, longest: int) -> str:
-    """Return the text without control characters, which a terminal would obey, and shortened."""
-    shown = text if len(text) <= longest else text[: longest - 1] + "…"
-    return "".join(c if c.isprintable() else "�" for c in shown)
+    return printable(value if isinstance(value, str) else repr(value), _LONGEST_VALUE)

@@ -166,6 +166,7 @@ def verify_release(
     with report.check(4) as detail:
         index = statements.index
         detail["release"] = f"{index.name} {index.sequence}"
+        detail["checked at"] = now.isoformat(timespec="seconds")
         detail["expires"] = index.expires.isoformat()
         check_freshness(index, policy.release, now=now, known_sequence=known_sequence)
         _check_image(statements, policy)

@@ -12,12 +12,16 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from blindllama.errors import UsageError, VerificationError
+from blindllama._catalogue import catalogue
+from blindllama._printable import printable
+from blindllama._report_html import html_page
+from blindllama._report_text import plain_text, terminal_table
+from blindllama.errors import Code, UsageError, VerificationError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, MutableMapping
 
-__all__ = ["TITLES", "CheckResult", "Report", "Status"]
+__all__ = ["LIMITS", "TITLES", "CheckResult", "Report", "Status"]
 
 TITLES: Mapping[int, str] = MappingProxyType(
     {
@@ -34,6 +38,18 @@ TITLES: Mapping[int, str] = MappingProxyType(
     }
 )
 """The ten checks; `docs/verification.md` describes each under its number."""
+
+
+LIMITS = (
+    "These checks say which bytes run and who vouches for them, not that they are free of faults, "
+    "nor that what the model answers is right."
+)
+"""What no report proves, whatever the platform; shown wherever "verified" is."""
+
+_LONGEST_DETAIL = 2000
+
+_KEY_STEP = 7
+"""The check that meets the platform's key, and with it what the platform cannot prove."""
 
 
 class Status(StrEnum):
@@ -107,6 +123,30 @@ class Report:
         failed = (check for check in self.checks if check.status is Status.FAILED)
         return next(failed, None)
 
+    @property
+    def verdict(self) -> str:
+        """One line: verified, refused and why, or not finished."""
+        if self.passed:
+            return "verified: all ten checks passed"
+        failed = self.failure
+        if failed is not None:
+            code = failed.detail.get("code", "interrupted")
+            return f"refused at check {failed.step}, {failed.title}: {code}"
+        done = sum(check.status is Status.PASSED for check in self.checks)
+        return f"not finished: {done} of {len(TITLES)} checks passed, the others were not run"
+
+    @property
+    def advice(self) -> str | None:
+        """What to do about the check that failed."""
+        code = None if self.failure is None else self.failure.detail.get("code")
+        return None if code is None else catalogue()[Code(code)].advice
+
+    @property
+    def limits(self) -> tuple[str, ...]:
+        """What this report does not prove, even when all of its checks passed."""
+        platform = self._checks[_KEY_STEP].detail.get("limits")
+        return (LIMITS,) if platform is None else (LIMITS, f"{platform[:1].upper()}{platform[1:]}.")
+
     @contextmanager
     def check(self, step: int) -> Iterator[MutableMapping[str, str]]:
         """Record the block as the check of that number; the mapping given takes its details.
@@ -143,59 +183,39 @@ class Report:
             step=step,
             title=TITLES[step],
             status=status,
-            detail=MappingProxyType(dict(detail)),
+            detail=MappingProxyType(
+                {name: printable(seen, _LONGEST_DETAIL) for name, seen in detail.items()}
+            ),
             elapsed_s=before.elapsed_s + self.clock() - started,
         )
 
     def to_json(self) -> dict[str, object]:
         """Return the report as JSON-shaped data."""
-        return {"version": 1, "passed": self.passed, "checks": [c.to_json() for c in self.checks]}
+        return {
+            "version": 1,
+            "passed": self.passed,
+            "verdict": self.verdict,
+            "advice": self.advice,
+            "limits": list(self.limits),
+            "checks": [check.to_json() for check in self.checks],
+        }
 
     def json_text(self) -> str:
         """Return the report as indented JSON, ending in a newline."""
         return json.dumps(self.to_json(), indent=1, sort_keys=True, ensure_ascii=False) + "\n"
 
     def text(self) -> str:
-        """Return the report as plain text, one line per check and one per detail."""
-        return "".join(_lines(check) for check in self.checks)
+        """Return the report as plain text: the verdict, the checks, and what they do not prove."""
+        return plain_text(self)
 
     def render(self, *, width: int = 100, color: bool = True) -> str:
         """Return the report as a table for a terminal; plain text where rich is not installed."""
-        try:
-            from rich.console import Console  # noqa: PLC0415 - only a terminal needs it
-            from rich.table import Table  # noqa: PLC0415
-            from rich.text import Text  # noqa: PLC0415
-        except ModuleNotFoundError:
-            return self.text()
-        table = Table(box=None, pad_edge=False)
-        for heading in ("", "check", "what was seen", "ms"):
-            table.add_column(heading, justify="right" if heading in {"", "ms"} else "left")
-        for check in self.checks:
-            table.add_row(
-                str(check.step),
-                Text(f"{_MARKS[check.status]} {check.title}", style=_STYLES[check.status]),
-                Text("\n".join(f"{name}: {seen}" for name, seen in check.detail.items())),
-                f"{check.elapsed_s * 1000:.0f}" if check.status is not Status.NOT_RUN else "",
-            )
-        console = Console(width=width, force_terminal=color, no_color=not color)
-        with console.capture() as captured:
-            console.print(table)
-        return captured.get()
+        return terminal_table(self, width=width, color=color)
+
+    def html(self) -> str:
+        """Return the report as one page that needs nothing else: no script, image or font."""
+        return html_page(self)
 
     def __str__(self) -> str:
         """Return the report as plain text."""
         return self.text()
-
-
-_MARKS = {Status.PASSED: "✔", Status.FAILED: "✘", Status.NOT_RUN: "·"}
-_STYLES = {Status.PASSED: "green", Status.FAILED: "bold red", Status.NOT_RUN: "dim"}
-
-
-def _lines(check: CheckResult) -> str:
-    head = f"{_MARKS[check.status]} {check.step:2} {check.title}"
-    if check.status is not Status.NOT_RUN:
-        head += f" ({check.elapsed_s * 1000:.0f} ms)"
-    return "".join(
-        f"{line}\n"
-        for line in (head, *(f"     {name}: {seen}" for name, seen in check.detail.items()))
-    )

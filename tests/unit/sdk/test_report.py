@@ -5,8 +5,9 @@ import sys
 
 import pytest
 
+from blindllama._catalogue import catalogue
 from blindllama.errors import Code, QuoteError, UsageError
-from blindllama.report import TITLES, Report, Status
+from blindllama.report import LIMITS, TITLES, Report, Status
 
 
 class Clock:
@@ -26,6 +27,15 @@ def failed() -> Report:
         detail["platform"] = "qemu-swtpm"
     with pytest.raises(QuoteError), report.check(8):
         raise QuoteError("magic", code=Code.QUOTE_MAGIC, step=8)
+    return report
+
+
+def passed() -> Report:
+    report = Report(clock=Clock())
+    for step in TITLES:
+        with report.check(step) as detail:
+            if step == 7:
+                detail["limits"] = "the host simulates the TPM"
     return report
 
 
@@ -104,6 +114,53 @@ def test_json_has_all_ten() -> None:
         "detail": {"code": "quote.magic", "error": "magic"},
         "elapsed_s": 1.0,
     }
+
+
+def test_json_says_what_to_do_and_what_is_not_proven() -> None:
+    document = failed().to_json()
+    assert document["verdict"] == "refused at check 8, Quote: quote.magic"
+    assert document["advice"] == catalogue()[Code.QUOTE_MAGIC].advice
+    assert document["limits"] == [LIMITS]
+
+
+def test_the_keys_of_json_are_stable() -> None:
+    """A program somewhere reads each of them: adding is free, changing is not."""
+    document = failed().to_json()
+    assert set(document) >= {"version", "passed", "verdict", "advice", "limits", "checks"}
+    checks = document["checks"]
+    assert isinstance(checks, list)
+    for check in checks:
+        assert set(check) >= {"step", "title", "status", "detail", "elapsed_s"}
+
+
+def test_the_verdict_of_each_kind_of_report() -> None:
+    assert passed().verdict == "verified: all ten checks passed"
+    assert passed().advice is None
+    unfinished = Report()
+    with unfinished.check(1):
+        pass
+    assert unfinished.verdict.startswith("not finished: 1 of 10 checks passed")
+    with pytest.raises(KeyboardInterrupt), unfinished.check(2):
+        raise KeyboardInterrupt
+    assert unfinished.verdict == "refused at check 2, Release: interrupted"
+    assert unfinished.advice is None
+
+
+def test_the_limits_of_the_platform_are_told() -> None:
+    assert passed().limits == (LIMITS, "The host simulates the TPM.")
+    for shown in (passed().text(), passed().render(color=False), passed().html()):
+        assert "not that they are free of faults" in " ".join(shown.split())
+        assert "The host simulates the TPM." in shown
+
+
+@pytest.mark.parametrize("hostile", ["\x1b[2J", "a\nb", "\u202eabc", "\x00"])
+def test_details_do_not_steer_a_terminal(hostile: str) -> None:
+    report = Report()
+    with report.check(7) as detail:
+        detail["key"] = hostile + "x" * 10_000
+    seen = report.checks[6].detail["key"]
+    assert seen.isprintable()
+    assert len(seen) == 2000
 
 
 def test_text_has_a_line_for_each_check() -> None:
