@@ -39,6 +39,7 @@ from supply_chain.inputs.lock import LOCK_NAME, Lock, read_lock
 from supply_chain.inputs.store import Store
 from supply_chain.inputs.tree import Tree, cached_tree
 from supply_chain.progress import Progress
+from supply_chain.sbom.document import SBOM
 from supply_chain.step import Step, StepResult, run_step
 from supply_chain.workspace import Workspace
 
@@ -63,8 +64,10 @@ _SHARED_CODE = (
     "supply_chain/inputs/tree.py",
     "supply_chain/process.py",
     "supply_chain/workspace.py",
+    "requirements/build.txt",
 )
-"""How locked tools are run and which time is written: part of every step."""
+"""How locked tools are run, which time is written, which libraries write it: part of every step."""
+_SBOM_CODE = ("supply_chain/sbom", "supply_chain/inputs/deb.py")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,8 +160,8 @@ def declared_steps(site: Site) -> tuple[Step, ...]:
             name=APP_DISK,
             inputs=app_disk_inputs(lock),
             after=(ENGINE,),
-            products=(app_disk.DISK, app_disk.DESCRIPTION),
-            code=code("app_disk", "disk"),
+            products=(app_disk.DISK, app_disk.DESCRIPTION, SBOM),
+            code=code("app_disk", "disk", *_SBOM_CODE),
             parameters={"app": site.app.name},
             build=partial(_build_app_disk, site),
         ),
@@ -166,8 +169,8 @@ def declared_steps(site: Site) -> tuple[Step, ...]:
             name=OS_IMAGE,
             inputs=lock.input_digests(*os_image.LOCK_SETS),
             after=(),
-            products=(os_image.DISK_NAME, os_image.UKI_NAME, os_image.DESCRIPTION_NAME),
-            code=code("os_image", "disk", but=("predict", "probe.py")),
+            products=(os_image.DISK_NAME, os_image.UKI_NAME, os_image.DESCRIPTION_NAME, SBOM),
+            code=code("os_image", "disk", *_SBOM_CODE, but=("predict", "probe.py")),
             parameters={"name": site.os_image.name, "debug": site.os_image.debug},
             build=partial(_build_os_image, site),
         ),
@@ -176,7 +179,12 @@ def declared_steps(site: Site) -> tuple[Step, ...]:
             inputs=lock.input_digests("firmware", "tools", "kernel", "initrd"),
             after=(APP_DISK, OS_IMAGE),
             products=(MEASUREMENTS,),
-            code=code("os_image", "deploy/qemu", "disk", but=("guest", "rootfs", "rootfs_debug")),
+            code=code(
+                "os_image",
+                "deploy/qemu",
+                "disk",
+                but=("guest", "rootfs", "rootfs_debug", "sbom.py"),
+            ),
             parameters={
                 "cpus": site.machine.cpus,
                 "memory_mib": site.machine.memory_mib,
@@ -189,6 +197,8 @@ def declared_steps(site: Site) -> tuple[Step, ...]:
 
 def _sources(root: Path, room: str, but: Collection[str]) -> list[str]:
     """Return what a room consists of, without its tasks: those decide no byte."""
+    if (root / room).is_file():
+        return [room]
     left_out = {"_tasks.py", "__pycache__", *but}
     names = (path.name for path in (root / room).iterdir())
     return [f"{room}/{name}" for name in sorted(names) if name not in left_out]

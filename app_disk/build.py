@@ -67,6 +67,8 @@ class AppDisk:
     """What is on it, `app-disk.json`."""
     descriptor: bytes
     """The bytes whose SHA-256 the guest extends into PCR 15."""
+    images: tuple[Image, ...]
+    """The container images on it."""
 
 
 def build_app_disk(
@@ -113,6 +115,7 @@ def build_app_disk(
         image=out / DISK,
         description=out / DESCRIPTION,
         descriptor=canonical_json(describe_tree(tree)),
+        images=images,
     )
 
 

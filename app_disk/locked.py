@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from app_disk.build import AppDisk, build_app_disk
+from app_disk.build import AppDisk, build_app_disk, read_app
+from app_disk.image import PAUSE_NAME, SERVER_NAME
+from app_disk.sbom import app_disk_sbom
 from supply_chain.errors import LockError
 from supply_chain.inputs.tree import cached_tree
+from supply_chain.sbom.debian import Packages
+from supply_chain.sbom.document import SBOM
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -55,7 +59,7 @@ def build_locked_app_disk(
     out: Path,
     progress: Progress,
 ) -> AppDisk:
-    """The disk in the directory `out`, made from inputs that are in the store.
+    """The disk with its bill of materials in `out`, made from inputs that are in the store.
 
     Args:
         app: The directory of the Kubernetes manifests.
@@ -70,12 +74,22 @@ def build_locked_app_disk(
         LockError: The lock lacks an input.
         BuildError: As `build_app_disk`.
     """
-    return build_app_disk(
+    packages = {
+        SERVER_NAME: lock.debian(LLAMA_SET),
+        PAUSE_NAME: (pause_package(lock),),
+    }
+    roots = {name: cached_tree(held, store, trees) for name, held in packages.items()}
+    disk = build_app_disk(
         app,
         engine=engine,
-        llama=cached_tree(lock.debian(LLAMA_SET), store, trees),
-        pause=cached_tree([pause_package(lock)], store, trees),
+        llama=roots[SERVER_NAME],
+        pause=roots[PAUSE_NAME],
         tools=cached_tree(lock.debian(TOOLS_SET), store, trees),
         out=out,
         progress=progress,
     )
+    with progress.step("app disk: bill of materials"):
+        origins = {name: (roots[name], Packages.read(packages[name], store)) for name in packages}
+        sbom = app_disk_sbom(read_app(app).name, disk, engine=engine, origins=origins)
+        (out / SBOM).write_bytes(sbom)
+    return disk

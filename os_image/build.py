@@ -24,9 +24,11 @@ from os_image.initrd import InitrdParts, build_initrd
 from os_image.kernel import Kernel
 from os_image.pe import authenticode_sha256, sections
 from os_image.rootfs import build_rootfs
+from os_image.sbom import os_image_sbom
 from os_image.uki import UkiParts, build_uki
 from supply_chain.digest import sha256_bytes, sha256_file
 from supply_chain.inputs.tree import cached_tree
+from supply_chain.sbom.document import SBOM
 from supply_chain.workspace import EPOCH, replace_file
 
 if TYPE_CHECKING:
@@ -79,14 +81,14 @@ class _Trees:
 def build_os_image(
     spec: OsImageSpec, *, lock: Lock, store: Store, trees: Path, out: Path, progress: Progress
 ) -> OsImage:
-    """Build the disk, the UKI and their description into the directory `out`.
+    """Build the disk, the UKI, their description and the bill of materials into `out`.
 
     Args:
         spec: What the image consists of.
         lock: The packages; the sets `tools`, `rootfs`, `kernel` and `initrd` are used.
         store: Where the packages are; nothing is fetched.
         trees: The directory of unpacked sets.
-        out: Where the three files go.
+        out: Where the four files go.
         progress: Told about what takes long.
 
     Raises:
@@ -115,13 +117,24 @@ def build_os_image(
             build_erofs(root, image, tools=unpacked.tools, uuid=ROOT_UUID, epoch=EPOCH)
             verity = build_verity(image, tree_image, tools=unpacked.tools, salt=verity_salt("root"))
         with progress.step("initrd and UKI"):
-            parts = _uki_parts(spec, verity, trees=unpacked, root=root)
+            initrd = _initrd_parts(spec, verity, trees=unpacked)
+            parts = _uki_parts(spec, verity, trees=unpacked, root=root, initrd=initrd)
             uki = build_uki(parts, tools=unpacked.tools, work=work)
         with progress.step("disk"):
             esp = work / "esp.img"
             build_fat(esp, {BOOT_PATH: uki}, tools=unpacked.tools, volume_id=ESP_VOLUME_ID)
             partitions = write_gpt(
                 work / DISK_NAME, os_partitions(esp, image, tree_image, verity), DISK_GUID
+            )
+        with progress.step("bill of materials"):
+            sbom = os_image_sbom(
+                spec,
+                disk=work / DISK_NAME,
+                root=root,
+                kernel=unpacked.kernel,
+                initrd=initrd,
+                lock=lock,
+                store=store,
             )
         (work / DISK_NAME).replace(out / DISK_NAME)
         uki.replace(out / UKI_NAME)
@@ -135,6 +148,7 @@ def build_os_image(
         verity=verity,
         partitions=partitions,
     )
+    replace_file(out / SBOM, sbom)
     replace_file(built.description, describe(spec, built).encode())
     return built
 
@@ -191,13 +205,18 @@ def describe(spec: OsImageSpec, built: OsImage) -> str:
     return json.dumps(facts, indent=2) + "\n"
 
 
-def _uki_parts(spec: OsImageSpec, verity: VerityTree, *, trees: _Trees, root: Path) -> UkiParts:
-    initrd = InitrdParts(
+def _initrd_parts(spec: OsImageSpec, verity: VerityTree, *, trees: _Trees) -> InitrdParts:
+    return InitrdParts(
         script="init",
         programs=trees.initrd,
         modules=trees.kernel.modules(spec.kernel.initrd_modules),
         salt=verity.salt,
     )
+
+
+def _uki_parts(
+    spec: OsImageSpec, verity: VerityTree, *, trees: _Trees, root: Path, initrd: InitrdParts
+) -> UkiParts:
     return UkiParts(
         kernel=trees.kernel.image,
         initrd=build_initrd(initrd, tools=trees.tools),

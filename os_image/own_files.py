@@ -10,7 +10,7 @@ import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from os_image.repository import read_control
+from supply_chain.inputs.deb import read_control
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from supply_chain.inputs.tree import Tree
 
 _WORK = "/mnt/work"
-_STUB = "/usr/lib/systemd/boot/efi/linuxx64.efi.stub"
+STUB = "/usr/lib/systemd/boot/efi/linuxx64.efi.stub"
+"""What the firmware starts: it measures the sections of the UKI and hands over to the kernel."""
+STUB_PACKAGE = "systemd-boot-efi"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +45,7 @@ def ukify_argv(kernel_release: str) -> list[str]:
         f"--cmdline=@{_WORK}/cmdline",
         f"--os-release=@{_WORK}/os-release",
         f"--uname={kernel_release}",
-        f"--stub={_STUB}",
+        f"--stub={STUB}",
         f"--output={_WORK}/uki.efi",
     ]
 

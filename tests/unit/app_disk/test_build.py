@@ -4,23 +4,33 @@ import hashlib
 import json
 import os
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import pytest
 
-from app_disk.build import AppDiskError, check_engine, read_app, read_descriptor, write_root
+from app_disk.build import (
+    AppDisk,
+    AppDiskError,
+    check_engine,
+    read_app,
+    read_descriptor,
+    write_root,
+)
 from app_disk.descriptor import canonical_json
 from app_disk.image import PAUSE_NAME, PAUSE_TAG, SERVER_NAME
 from app_disk.locked import LLAMA_SET, TOOLS_SET, build_locked_app_disk, pause_package
 from app_disk.manifest import Fault, ManifestError
+from app_disk.sbom import model_part
 from os_image.guest.app_description import read_app_description
 from os_image.guest.app_disk import AppDescriptor
 from os_image.guest.gpt import read_partitions
-from supply_chain.digest import sha256_bytes, sha256_tree
+from supply_chain.digest import sha256_bytes, sha256_file, sha256_tree
 from supply_chain.errors import DigestMismatchError
-from supply_chain.inputs.lock import LOCK_NAME, read_lock
+from supply_chain.inputs.lock import LOCK_NAME, Lock, read_lock
 from supply_chain.inputs.store import Store
 from supply_chain.progress import SilentProgress
+from supply_chain.sbom.document import SBOM, SbomError
 from supply_chain.workspace import Workspace
 from tests.unit.app_disk.conftest import ImageMaker
 
@@ -33,7 +43,23 @@ def engine(tmp_path: Path) -> Path:
     directory = tmp_path / "engine"
     directory.mkdir()
     (directory / "model.gguf").write_bytes(MODEL)
-    manifest = {"model": {"sha256": sha256_bytes(MODEL).hex}}
+    manifest = {
+        "name": "parrot",
+        "kind": "gguf",
+        "quantisation": "Q4_1",
+        "licence": "Apache-2.0",
+        "weights": {
+            "wheel": "llm-parrot",
+            "version": "1.2",
+            "member": "llm_parrot/parrot.gguf",
+            "sha256": "5" * 64,
+        },
+        "model": {
+            "sha256": sha256_bytes(MODEL).hex,
+            "architecture": "llama",
+            "tensors": {"sha256": "6" * 64},
+        },
+    }
     (directory / "manifest.json").write_bytes(canonical_json(manifest))
     return directory
 
@@ -148,10 +174,40 @@ def test_two_builds_give_the_same_disk_and_the_guest_reads_its_identity(
     assert seen.encode() == one.descriptor
     described = json.loads(one.description.read_bytes())
     assert described["descriptor_sha256"] == hashlib.sha256(one.descriptor).hexdigest()
+    sboms = {disk.image.with_name(SBOM).read_bytes() for disk in disks}
+    assert len(sboms) == 1
+    _check_sbom(json.loads(sboms.pop()), one, lock)
+
+
+def _check_sbom(sbom: dict[str, Any], disk: AppDisk, lock: Lock) -> None:
+    """The disk by its digest, the model with its licence, the images' packages as locked."""
+    (digest,) = sbom["metadata"]["component"]["hashes"]
+    assert digest == {"alg": "SHA-256", "content": sha256_file(disk.image).hex}
+    parts = {part["bom-ref"]: part for part in sbom["components"]}
+    model = parts["engine/model.gguf"]
+    assert model["hashes"][0]["content"] == sha256_bytes(MODEL).hex
+    assert model["licenses"] == [{"license": {"id": "Apache-2.0", "acknowledgement": "declared"}}]
+    (published,) = model["pedigree"]["ancestors"]
+    assert published["purl"] == "pkg:pypi/llm-parrot@1.2"
+    inside = {entry["ref"]: entry.get("dependsOn", []) for entry in sbom["dependencies"]}
+    locked = {package.sha256.hex: package.name for package in lock.debs}
+    for image in disk.images:
+        names = {locked[parts[ref]["hashes"][0]["content"]] for ref in inside[image.reference]}
+        assert {"catatonit"} == names or {"llama.cpp-tools", "libllama0", "libc6"} <= names
 
 
 def _text_bytes(guid: UUID) -> bytes:
     return bytes.fromhex(str(guid).replace("-", ""))
+
+
+@pytest.mark.parametrize(
+    "manifest", [{}, {"model": {}, "weights": {}}, {"model": [], "weights": 1}]
+)
+def test_an_engine_without_facts_makes_no_bill_of_materials(manifest: dict[str, Any]) -> None:
+    with pytest.raises(SbomError) as caught:
+        model_part(manifest)
+
+    assert caught.value.code == "build.sbom"
 
 
 def test_a_directory_without_manifests_is_named(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from os_image.initrd import InitrdParts, build_initrd, initrd_entries
 from os_image.kernel import Kernel, KernelError, module_dependencies
 from os_image.prune import RootfsError
-from os_image.repository import PackageFormatError, read_control, write_repository
+from os_image.repository import write_repository
 from os_image.rootfs import mmdebstrap_argv, selected
 from os_image.spec import SPEC_NAME, read_spec
 from supply_chain.digest import sha256_file
@@ -28,33 +28,6 @@ def initrd(lock: Lock, store: Store) -> Tree:
 @pytest.fixture(scope="module")
 def kernel(lock: Lock, store: Store) -> Kernel:
     return Kernel(locked_tree("kernel", lock, store).root)
-
-
-@pytest.mark.usefixtures("initrd")
-def test_descriptions_are_those_that_dpkg_reads(lock: Lock, store: Store) -> None:
-    for package in lock.debian("initrd"):
-        deb = store.path(package.sha256)
-        said = subprocess.run(["dpkg-deb", "-f", deb], capture_output=True, check=True).stdout
-        assert read_control(deb).strip() == said.decode().strip()
-
-
-@pytest.mark.parametrize("content", [b"", b"!<arch>\n", b"!<arch>\n" + b"x" * 60, b"PK\3\4"])
-def test_a_file_that_is_no_package_is_refused(tmp_path: Path, content: bytes) -> None:
-    (tmp_path / "x.deb").write_bytes(content)
-    with pytest.raises(PackageFormatError) as caught:
-        read_control(tmp_path / "x.deb")
-    assert caught.value.code == "os_image.package"
-
-
-@pytest.mark.usefixtures("initrd")
-def test_a_broken_control_archive_is_refused(tmp_path: Path, lock: Lock, store: Store) -> None:
-    deb = bytearray(store.path(lock.debian("initrd")[0].sha256).read_bytes())
-    at = deb.index(b"control.tar.xz") + 60
-    deb[at + 20] ^= 0xFF
-    (tmp_path / "x.deb").write_bytes(deb)
-    with pytest.raises(PackageFormatError) as caught:
-        read_control(tmp_path / "x.deb")
-    assert caught.value.code == "os_image.package"
 
 
 @pytest.mark.usefixtures("initrd")

