@@ -6,6 +6,7 @@ four in order. Nothing below this module imports it: the steps are passed down a
 
 from __future__ import annotations
 
+import contextlib
 import json
 import tempfile
 from collections.abc import Callable, Collection, Mapping
@@ -32,12 +33,15 @@ from os_image.spec import OsImageSpec
 from os_image.spec import read_spec as read_os_spec
 from supply_chain.attest.chain import Measured
 from supply_chain.attest.config import CHAIN_NAME, ChainConfig, read_chain
+from supply_chain.attest.signing import Signer, signer
+from supply_chain.attest.trust import LOCAL, LOCAL_IDENTITY, sigstore_named
 from supply_chain.errors import BuildError
 from supply_chain.host import require, require_root
 from supply_chain.inputs import fetch
 from supply_chain.inputs.lock import LOCK_NAME, Lock, read_lock
 from supply_chain.inputs.store import Store
 from supply_chain.inputs.tree import Tree, cached_tree
+from supply_chain.passphrase import given_passphrase
 from supply_chain.progress import Progress
 from supply_chain.sbom.document import SBOM
 from supply_chain.step import Step, StepResult, run_step
@@ -88,6 +92,25 @@ class Site:
     progress: Progress
     clock: Callable[[], datetime]
 
+    sigstore: str = LOCAL
+    """Which Sigstore signs; see `supply_chain.attest.trust.sigstore_named`."""
+
+    def signer(self, identity: str = LOCAL_IDENTITY) -> contextlib.AbstractContextManager[Signer]:
+        """Return who signs here, for the length of a block.
+
+        Args:
+            identity: Who that is, if the local Sigstore is used.
+
+        Raises:
+            BuildError: there is nobody to sign as.
+        """
+        return signer(
+            self.workspace.state,
+            identity=identity,
+            public=sigstore_named(self.sigstore),
+            passphrase=given_passphrase(self.environ),
+        )
+
     @property
     def store(self) -> Store:
         """The fetched inputs."""
@@ -111,6 +134,7 @@ def read_site(
     progress: Progress,
     clock: Callable[[], datetime],
     debug: bool | None = None,
+    sigstore: str = LOCAL,
 ) -> Site:
     """Return the site of a checkout, with the lock and the specs that are in it.
 
@@ -120,6 +144,7 @@ def read_site(
         progress: Told about everything that takes time.
         clock: The time, with its zone.
         debug: Build a debug image, or not; None leaves it to `os-image.toml`.
+        sigstore: Which Sigstore signs: `local`, `public`, or a trust configuration file.
 
     Raises:
         BuildError: the lock or a spec is missing or malformed.
@@ -135,6 +160,7 @@ def read_site(
         environ=environ,
         progress=progress,
         clock=clock,
+        sigstore=sigstore,
     )
 
 

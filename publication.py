@@ -27,9 +27,8 @@ from supply_chain.attest.chain import LayoutPlan, sign_chain
 from supply_chain.attest.functionary import Functionary, functionary_of
 from supply_chain.attest.layout import layout_demands
 from supply_chain.attest.owner import is_encrypted, open_owners, owner_entries
-from supply_chain.attest.provenance import LOCAL_BUILDER
-from supply_chain.attest.signing import signer
 from supply_chain.attest.statement import ReleaseIndexPredicate
+from supply_chain.attest.trust import LOCAL, LOCAL_IDENTITY
 from supply_chain.digest import sha256_bytes, sha256_file
 from supply_chain.errors import BuildError, DigestMismatchError
 from supply_chain.passphrase import known_passphrase
@@ -89,7 +88,7 @@ def publish(site: Site, results: Mapping[str, StepResult]) -> Published:
         )
         measured = read_measured(results)
         with (
-            signer(site.workspace.state) as identity,
+            site.signer() as identity,
             open_owners(
                 site.chain.owners,
                 root=site.workspace.root,
@@ -108,7 +107,6 @@ def publish(site: Site, results: Mapping[str, StepResult]) -> Published:
                     expires=index.expires,
                     rebuilders=site.chain.rebuilders,
                     thresholds=site.chain.thresholds.by_step(),
-                    github=site.chain.github,
                 ),
                 progress=site.progress,
             )
@@ -124,7 +122,6 @@ def publish(site: Site, results: Mapping[str, StepResult]) -> Published:
                 index=index,
                 platform=PlatformName.QEMU_SWTPM,
                 authority=identity.authority,
-                builder_id=LOCAL_BUILDER,
                 owners=owners,
                 vtpm_roots=[root],
                 maximum_age_days=site.chain.valid_days,
@@ -219,6 +216,9 @@ def _kept(
     path = site.workspace.dist / POLICY
     if not path.exists() or not site.workspace.release.is_dir():
         return None
+    if site.sigstore != LOCAL:
+        # Whoever names an instance wants its signatures.
+        return None
     try:
         policy = Policy.from_file(path)
         evidence = read_release(site.workspace.release).evidence
@@ -274,6 +274,7 @@ def belongs_to(policy: Policy, verified: VerifiedRelease, *, debug: bool) -> boo
     """
     return (
         policy.platform_name is PlatformName.QEMU_SWTPM
+        and policy.signer.identity == LOCAL_IDENTITY
         and policy.debug_images is debug
         and policy.release.minimum_sequence == verified.sequence
     )

@@ -19,6 +19,7 @@ from os_image._tasks import ns as os_image_tasks
 from pipeline import Site, build_all, read_site
 from supply_chain._chain_tasks import ns as chain_tasks
 from supply_chain._input_tasks import input_tasks, lock_tasks
+from supply_chain.attest.trust import LOCAL
 from supply_chain.front import told, whole_number
 from supply_chain.progress import ConsoleProgress
 
@@ -27,13 +28,14 @@ PROMPT = "The capital of France is"
 _MOST_TOKENS = 131072
 
 
-def _site(*, debug: bool) -> Site:
+def _site(*, debug: bool, sigstore: str = LOCAL) -> Site:
     return read_site(
         ROOT,
         environ=os.environ,
         progress=ConsoleProgress(),
         clock=lambda: datetime.now(UTC),
         debug=debug or None,
+        sigstore=sigstore,
     )
 
 
@@ -60,6 +62,7 @@ def build(_context: Context, debug: bool = False) -> None:
         "prompt": "what the model is asked",
         "tokens": "the longest answer, in tokens",
         "keep": "leave the guest running",
+        "sigstore": "who signs: local, public, or a trust configuration file",
     }
 )
 @told()
@@ -69,10 +72,11 @@ def release(
     prompt: str = PROMPT,
     tokens: str = "20",
     keep: bool = False,
+    sigstore: str = LOCAL,
 ) -> None:
     """Build, sign, verify, boot and ask: from pinned inputs to a verified answer."""
     longest = whole_number(tokens, "tokens", least=1, most=_MOST_TOKENS)
-    site = _site(debug=debug)
+    site = _site(debug=debug, sigstore=sigstore)
     with site.workspace.exclusive(site.progress):
         # Now, and not after minutes of work.
         vm.require_none(guest_directory(site.workspace))

@@ -162,7 +162,6 @@ def release_policy(
     index: ReleaseIndexPredicate,
     platform: PlatformName,
     authority: Authority,
-    builder_id: str,
     owners: Sequence[Owner],
     vtpm_roots: Iterable[Sha256],
     maximum_age_days: int = 30,
@@ -171,11 +170,9 @@ def release_policy(
     """Return the policy that accepts a release of a signer and nothing older.
 
     Raises:
-        ReleaseError: the signer's identity is not known.
         PolicyError: a part is empty or contradicts another.
     """
-    if authority.identity is None:
-        raise ReleaseError("policy: expected a signer with a known identity, got none")
+    github = {} if authority.github is None else {"github": authority.github.model_dump()}
     return Policy.from_mapping(
         {
             "platform": platform.value,
@@ -188,9 +185,13 @@ def release_policy(
             "signer": {
                 "issuer": authority.issuer,
                 "identity": authority.identity,
-                "builder_id": builder_id,
+                "builder_id": authority.builder_id,
+                **github,
             },
-            "sigstore": {"trusted_root": authority.trusted_root_json},
+            "sigstore": {
+                "trusted_root": authority.trusted_root_json,
+                "require_inclusion_promise": authority.promises,
+            },
             "layout": {"owners": [owner.entry for owner in owners]},
             "vtpm": {"roots": [root.hex for root in vtpm_roots]},
         }

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from blindllama.measurements import DigestSet, MeasurementsPredicate, PlatformMeasurements
-from blindllama.policy import GITHUB_ISSUER
 from supply_chain.attest.functionary import Functionary, functionary_of
 from supply_chain.attest.layout import LayoutStep, build_layout, link_file_name, record_link
 from supply_chain.attest.provenance import Run, provenance_statement
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
-    from blindllama.policy import GithubSource
     from supply_chain.attest.config import Person
     from supply_chain.attest.layout import Signed
     from supply_chain.attest.owner import Owner
@@ -66,8 +64,6 @@ class LayoutPlan:
     """Who may sign links besides the builder."""
     thresholds: Mapping[str, int] = field(default_factory=dict)
     """By step; a step that is not named is done by one."""
-    github: GithubSource | None = None
-    """What the builder is given to build, when it is an identity of GitHub Actions."""
 
 
 def layout_steps(
@@ -97,27 +93,12 @@ def layout_steps(
     )
 
 
-def builder_of(signer: Signer, github: GithubSource | None = None) -> Functionary:
-    """Return the functionary that a signer is.
-
-    Args:
-        signer: Who signs.
-        github: What it is given to build, when it is an identity of GitHub Actions.
-
-    Raises:
-        SigningError: the signer's identity is not known, or a source is missing.
-    """
+def builder_of(signer: Signer) -> Functionary:
+    """Return the functionary that a signer is."""
     authority = signer.authority
-    if authority.identity is None:
-        raise SigningError("the signer's identity is not known: it cannot be named in a layout")
-    if authority.issuer != GITHUB_ISSUER:
-        return Functionary(identity=authority.identity, issuer=authority.issuer)
-    if github is None:
-        raise SigningError(
-            "the signer is an identity of GitHub Actions, whose workflow anybody can call; "
-            "say in chain.toml, [github], which repository, workflow and ref it builds"
-        )
-    return Functionary(identity=authority.identity, issuer=authority.issuer, github=github)
+    return Functionary(
+        identity=authority.identity, issuer=authority.issuer, github=authority.github
+    )
 
 
 def sign_chain(
@@ -140,9 +121,9 @@ def sign_chain(
         progress: Told of each signature.
 
     Raises:
-        SigningError: the signer has no identity of its own, or Sigstore refuses.
+        SigningError: Sigstore refuses.
     """
-    functionary = builder_of(signer, plan.github)
+    functionary = builder_of(signer)
     others = [functionary_of(person, issuer=functionary.issuer) for person in plan.rebuilders]
     layout = build_layout(
         layout_steps([result.step for result in results], plan.thresholds),
@@ -177,6 +158,8 @@ def sign_chain(
                     invocation_id=f"{name}:{result.key.hex}",
                     started=result.started,
                     finished=result.finished,
+                    builder_id=signer.authority.builder_id,
+                    source=signer.authority.source,
                 ),
             )
             links[link_file_name(name, functionary)] = link

@@ -92,8 +92,6 @@ class ChainConfig(_Part):
     renew_days: Annotated[int, Field(ge=0)]
     thresholds: Thresholds = Thresholds()
     rebuilders: tuple[Person, ...] = ()
-    github: GithubSource | None = None
-    """What this builder is given to build, when it signs as an identity of GitHub Actions."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -25,6 +25,7 @@ from supply_chain.attest.functionary import Functionary, functionary_of, functio
 from supply_chain.attest.signing import Signer, signer
 from supply_chain.attest.trust import SigningError
 from supply_chain.local_sigstore.keys import locked, private_folder, read_secret, write_secret
+from supply_chain.private_key import key_pem
 from supply_chain.workspace import replace_file
 
 if TYPE_CHECKING:
@@ -200,7 +201,7 @@ def owner_key(state: Path, *, passphrase: Callable[[], bytes] | None = None) -> 
     path, lock = _place(state)
     with locked(lock):
         if not path.exists():
-            write_secret(path, _pem(Ed25519PrivateKey.generate(), None))
+            write_secret(path, key_pem(Ed25519PrivateKey.generate(), None))
         key = _opened(path, read_secret(path), passphrase)
         _write_public(path, key)
     return KeyOwner(CryptoSigner(key))
@@ -229,7 +230,7 @@ def init_owner_key(
             return KeyOwner(CryptoSigner(_opened(path, pem, known))), "was encrypted already"
         key = _opened(path, pem, None) if there else Ed25519PrivateKey.generate()
         secret = new()
-        write_secret(path, _pem(key, secret))
+        write_secret(path, key_pem(key, secret))
         _write_public(path, key)
     made = "encrypted in its place" if there else "made and encrypted"
     return KeyOwner(CryptoSigner(key)), made if secret else "not encrypted: no passphrase was given"
@@ -319,15 +320,4 @@ def _public_key(pem: bytes) -> SSlibKey:
     raise SigningError(
         "public key of an owner: expected ed25519, ECDSA P-256 or RSA of at least 2048 bits, "
         f"got {type(key).__name__}"
-    )
-
-
-def _pem(key: Ed25519PrivateKey, passphrase: bytes | None) -> bytes:
-    encryption: serialization.KeySerializationEncryption = (
-        serialization.BestAvailableEncryption(passphrase)
-        if passphrase
-        else serialization.NoEncryption()
-    )
-    return key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption
     )

@@ -6,7 +6,7 @@ Source: SLSA v1.2, Build provenance (predicate type https://slsa.dev/provenance/
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import Field
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
+    from supply_chain.certificate import Source
     from supply_chain.digest import Sha256
 
 PROVENANCE_TYPE = "https://slsa.dev/provenance/v1"
@@ -24,6 +25,27 @@ LOCAL_BUILDER = "https://blindllama.dev/builders/local/v1"
 """A run on somebody's machine: build level 1, whatever is signed."""
 LAYOUT = "layout"
 """The name under which the layout is a dependency of each step."""
+
+
+class Commit(Wire):
+    """A digest set that names a commit."""
+
+    git_commit: Annotated[str, Field(alias="gitCommit", pattern=r"^[0-9a-f]{40,64}$")]
+
+
+class SourceResource(Wire):
+    """The repository at a commit, as a dependency."""
+
+    name: Literal["source"] = "source"
+    uri: str
+    digest: Commit
+
+    @classmethod
+    def of(cls, source: Source) -> Self:
+        """The dependency on a source; verifiers compare it with the certificate."""
+        return cls(
+            uri=f"git+{source.repository}@{source.ref}", digest=Commit(git_commit=source.commit)
+        )
 
 
 class ExternalParameters(Wire):
@@ -39,7 +61,9 @@ class BuildDefinition(Wire):
     build_type: Annotated[str, Field(alias="buildType")] = BUILD_TYPE
     external_parameters: Annotated[ExternalParameters, Field(alias="externalParameters")]
     internal_parameters: Annotated[dict[str, Any], Field(alias="internalParameters")]
-    resolved_dependencies: Annotated[tuple[Resource, ...], Field(alias="resolvedDependencies")]
+    resolved_dependencies: Annotated[
+        tuple[Resource | SourceResource, ...], Field(alias="resolvedDependencies")
+    ]
 
 
 class Builder(Wire):
@@ -79,6 +103,8 @@ class Run:
     started: datetime
     finished: datetime
     builder_id: str = LOCAL_BUILDER
+    source: Source | None = None
+    """What a CI job was started for; a run on somebody's machine names none."""
 
 
 def provenance_statement(
@@ -102,7 +128,11 @@ def provenance_statement(
         link: Digest of the link's payload, likewise; envelopes differ by their signatures.
         run: Who ran it, and when.
     """
-    dependencies = (*resources(materials), *resources({LAYOUT: layout}))
+    dependencies = (
+        *resources(materials),
+        *resources({LAYOUT: layout}),
+        *(() if run.source is None else (SourceResource.of(run.source),)),
+    )
     predicate = ProvenancePredicate(
         build_definition=BuildDefinition(
             external_parameters=ExternalParameters(step=step, spec=dict(spec)),

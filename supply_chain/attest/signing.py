@@ -6,12 +6,10 @@ import contextlib
 import json
 from typing import TYPE_CHECKING, Any
 
-import requests
 from sigstore.dsse import Statement as SigstoreStatement
-from sigstore.errors import Error as SigstoreError
 from sigstore.models import Bundle
 
-from supply_chain.attest.trust import SigningError, authority
+from supply_chain.attest.trust import SigningError, authority, refusals_translated
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,7 +39,7 @@ class Signer:
         Raises:
             SigningError: The instance refuses, is out of reach, or did not stamp the time.
         """
-        with _translated(), self._session() as session:
+        with refusals_translated(), self._session() as session:
             return _complete(session.sign_dsse(SigstoreStatement(statement.to_bytes())))
 
     def sign_bytes(self, data: bytes) -> bytes:
@@ -50,7 +48,7 @@ class Signer:
         Raises:
             SigningError: As `sign_statement`.
         """
-        with _translated(), self._session() as session:
+        with refusals_translated(), self._session() as session:
             return _complete(session.sign_artifact(data))
 
     @contextlib.contextmanager
@@ -62,7 +60,11 @@ class Signer:
 
 @contextlib.contextmanager
 def signer(
-    state: Path, *, identity: str | None = None, public: PublicSigstore | None = None
+    state: Path,
+    *,
+    identity: str | None = None,
+    public: PublicSigstore | None = None,
+    passphrase: bytes | None = None,
 ) -> Iterator[Signer]:
     """A signer for the length of the block; the local instance is started when it is needed.
 
@@ -70,12 +72,14 @@ def signer(
         state: The build's state folder.
         identity: Who signs with the local instance; its builder when not given.
         public: Sign with an instance that is not on this machine.
+        passphrase: Of the local instance's keys.
 
     Raises:
         SigningError: There is no identity to sign as.
+        PassphraseError: The passphrase is wrong or missing.
     """
     chosen = {} if identity is None else {"identity": identity}
-    with authority(state, public=public, **chosen) as found:
+    with authority(state, public=public, passphrase=passphrase, **chosen) as found:
         yield Signer(found)
 
 
@@ -99,11 +103,3 @@ def _complete(bundle: Bundle) -> bytes:
     if bundle.verification_material.timestamp_verification_data is None:
         raise SigningError("the time stamp authority gave no stamp; a bundle without is refused")
     return bundle.to_json().encode()
-
-
-@contextlib.contextmanager
-def _translated() -> Iterator[None]:
-    try:
-        yield
-    except (SigstoreError, requests.RequestException) as exc:
-        raise SigningError(f"Sigstore: {exc}") from exc

@@ -11,24 +11,38 @@ from __future__ import annotations
 import contextlib
 import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+import requests
+from sigstore._internal.fulcio.client import ExpiredCertificate, FulcioClientError
+from sigstore._internal.rekor import RekorClientError
 from sigstore.errors import Error as SigstoreError
 from sigstore.models import ClientTrustConfig
 from sigstore.oidc import ExpiredIdentity, IdentityToken, detect_credential
 from sigstore.sign import SigningContext
 
+from blindllama.policy import GithubSource
+from supply_chain.certificate import holder_of
 from supply_chain.errors import BuildError
 from supply_chain.local_sigstore import running
 from supply_chain.local_sigstore.exchange import RefusedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, MutableMapping
-    from pathlib import Path
     from typing import ClassVar
+
+    from sigstore.models import Bundle
+
+    from supply_chain.certificate import Source
 
 LOCAL_IDENTITY = "https://blindllama.dev/builders/local/v1"
 """Who a local build signs as: its builder."""
+LOCAL, PUBLIC = "local", "public"
+"""The words for an instance of this machine, and for the public good one."""
+_CLIENT_ERRORS = (FulcioClientError, RekorClientError, ExpiredCertificate, ExpiredIdentity)
+"""What the library's clients raise; none of it is in its own tree of errors."""
+_ANSWER_CHARACTERS = 300
 LOOPBACK = "127.0.0.1,localhost"
 
 
@@ -46,6 +60,22 @@ class PublicSigstore:
     """A `ClientTrustConfig` file; None for the public good instance."""
 
 
+def sigstore_named(word: str) -> PublicSigstore | None:
+    """The instance that a person names: `local`, `public`, or the file of a trust configuration.
+
+    Raises:
+        SigningError: There is no such file.
+    """
+    if word == LOCAL:
+        return None
+    if word == PUBLIC:
+        return PublicSigstore()
+    path = Path(word)
+    if not path.is_file():
+        raise SigningError(f"Sigstore: expected {LOCAL}, {PUBLIC} or a trust config, got {word!r}")
+    return PublicSigstore(trust_config=path)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Authority:
     """A Sigstore instance and an identity that it knows."""
@@ -57,14 +87,35 @@ class Authority:
     """What verifies the signatures: this goes into the policy."""
     issuer: str
     """The token's issuer, as certificates name it."""
-    identity: str | None
-    """The certificates' subject alternative name; None where only a certificate tells it, as with
-    CI jobs, whose workflow is not a claim that clients look at."""
+    identity: str
+    """The certificates' subject alternative name."""
+    source: Source | None = None
+    """What the identity was started for, where it is a workflow of a CI service."""
+    promises: bool = True
+    """Whether the log promises inclusion (SET); those of version 2 do not."""
+
+    @property
+    def builder_id(self) -> str:
+        """The builder that a release of this identity may name: a hosted workflow, or a machine."""
+        return LOCAL_IDENTITY if self.source is None else self.identity
+
+    @property
+    def github(self) -> GithubSource | None:
+        """The source as a policy names it."""
+        if self.source is None:
+            return None
+        return GithubSource(
+            repository=self.source.repository, workflow=self.source.workflow, ref=self.source.ref
+        )
 
 
 @contextlib.contextmanager
 def authority(
-    state: Path, *, identity: str = LOCAL_IDENTITY, public: PublicSigstore | None = None
+    state: Path,
+    *,
+    identity: str = LOCAL_IDENTITY,
+    public: PublicSigstore | None = None,
+    passphrase: bytes | None = None,
 ) -> Iterator[Authority]:
     """The Sigstore to sign with, for the length of the block.
 
@@ -72,14 +123,16 @@ def authority(
         state: The build's state folder, where the local instance lives.
         identity: Who signs, if the local instance is used: a URI or an e-mail address.
         public: Use another instance, with the identity of the environment.
+        passphrase: Of the local instance's keys.
 
     Raises:
         SigningError: The identity is none, or the environment offers no token.
+        PassphraseError: The passphrase is wrong or missing.
     """
     if public is not None:
         yield _public(public)
         return
-    with running(state) as instance, _direct(os.environ):
+    with running(state, passphrase=passphrase) as instance, _direct(os.environ):
         try:
             token = instance.identity_token(identity)
         except RefusedError as exc:
@@ -104,14 +157,46 @@ def _public(wish: PublicSigstore) -> Authority:
         context = SigningContext.from_trust_config(config)
     except (SigstoreError, OSError, ValueError) as exc:
         raise SigningError(f"Sigstore's trust configuration cannot be used: {exc}") from exc
+    trial = _trial(context, token)
+    holder = holder_of(trial.signing_certificate)
     return Authority(
         context=context,
         new_token=_ambient_token,
         # The library offers no public way from its trusted root back to JSON.
         trusted_root_json=config.trusted_root._inner.to_json(),  # noqa: SLF001
-        issuer=token.federated_issuer,
-        identity=None,
+        issuer=holder.issuer,
+        identity=holder.identity,
+        source=holder.source,
+        promises=trial.log_entry._inner.inclusion_promise is not None,  # noqa: SLF001 - likewise
     )
+
+
+def _trial(context: SigningContext, token: IdentityToken) -> Bundle:
+    """A first signature, over nothing: its certificate tells who signs, before anything is made.
+
+    A token does not: which claim becomes the identity is the certificate authority's decision.
+    """
+    with refusals_translated(), context.signer(token) as session:
+        return session.sign_artifact(b"")
+
+
+@contextlib.contextmanager
+def refusals_translated() -> Iterator[None]:
+    """Turn what the library raises while it signs into an error that says what the service said.
+
+    Raises:
+        SigningError: In the place of each of them.
+    """
+    try:
+        yield
+    except requests.RequestException as exc:
+        raise SigningError(f"Sigstore cannot be reached: {exc}") from exc
+    except (SigstoreError, *_CLIENT_ERRORS) as exc:
+        cause = exc.__cause__ or exc.__context__
+        # The library passes the service's own words on in some cases only.
+        answer = getattr(cause, "response", None)
+        said = "" if answer is None else answer.text[:_ANSWER_CHARACTERS]
+        raise SigningError(f"Sigstore: {said or str(exc) or type(exc).__name__}") from exc
 
 
 def _ambient_token() -> IdentityToken:

@@ -5,7 +5,8 @@ authority with certificate transparency (Fulcio), a transparency log (Rekor, ver
 stamp authority (RFC 3161). See docs/adr/0002-local-sigstore.md for what it is and is not.
 """
 
+from supply_chain.local_sigstore.github import WorkflowRun
 from supply_chain.local_sigstore.instance import LocalSigstore, running
 from supply_chain.local_sigstore.keys import LocalSigstoreError
 
-__all__ = ["LocalSigstore", "LocalSigstoreError", "running"]
+__all__ = ["LocalSigstore", "LocalSigstoreError", "WorkflowRun", "running"]

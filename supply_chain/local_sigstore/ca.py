@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from supply_chain.certificate import ISSUER, ISSUER_V1
 from supply_chain.local_sigstore.ct import SCT_LIST
 from supply_chain.local_sigstore.exchange import (
     RefusedError,
@@ -41,10 +42,6 @@ VALID_TO = datetime(2046, 1, 1, tzinfo=UTC)
 LEAF_MARGIN = timedelta(minutes=5)
 """How long before and after its issue a signing certificate is valid."""
 ORGANIZATION = "BlindLlama local Sigstore (one machine only)"
-
-# The issuer, first as the bare bytes of the deprecated extension, then as a DER UTF8String.
-ISSUER_V1 = x509.ObjectIdentifier("1.3.6.1.4.1.57264.1.1")
-ISSUER_V2 = x509.ObjectIdentifier("1.3.6.1.4.1.57264.1.8")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,11 +149,11 @@ class SigningCertificates:
             .add_extension(
                 x509.UnrecognizedExtension(ISSUER_V1, claims.issuer.encode()), critical=False
             )
-            .add_extension(
-                x509.UnrecognizedExtension(ISSUER_V2, core.UTF8String(claims.issuer).dump()),
-                critical=False,
-            )
         )
+        for oid, text in {ISSUER: claims.issuer, **claims.extensions}.items():
+            builder = builder.add_extension(
+                x509.UnrecognizedExtension(oid, core.UTF8String(text).dump()), critical=False
+            )
         builder = _with_authority_key(builder, self._authority)
         # The log promises a certificate without the promise in it: sign once to learn its body.
         body = builder.sign(self._authority.key, hashes.SHA256()).tbs_certificate_bytes

@@ -17,7 +17,7 @@ from supply_chain.local_sigstore.ct import TransparencyLog
 from supply_chain.local_sigstore.keys import (
     LocalSigstoreError,
     found_or_made,
-    found_or_made_key,
+    found_or_made_p256,
     found_or_made_token,
     locked,
     private_folder,
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
     from sigstore.models import ClientTrustConfig
     from sigstore.oidc import IdentityToken
+
+    from supply_chain.local_sigstore.github import WorkflowRun
 
 FOLDER = "sigstore"
 """The instance's own folder inside the build's state folder."""
@@ -106,6 +108,12 @@ class LocalSigstore:
 
         return IdentityToken(self._provider.token(identity))
 
+    def workflow_token(self, run: WorkflowRun) -> IdentityToken:
+        """A token as a job on GitHub gets it, for rehearsals with this instance's root alone."""
+        from sigstore.oidc import IdentityToken  # noqa: PLC0415 - takes most of a second
+
+        return IdentityToken(self._provider.workflow_token(run))
+
 
 def utc_now() -> datetime:
     """The machine's time."""
@@ -114,7 +122,11 @@ def utc_now() -> datetime:
 
 @contextlib.contextmanager
 def running(
-    state: Path, *, clock: Callable[[], datetime] = utc_now, port: int = 0
+    state: Path,
+    *,
+    clock: Callable[[], datetime] = utc_now,
+    port: int = 0,
+    passphrase: bytes | None = None,
 ) -> Iterator[LocalSigstore]:
     """The instance of a state folder, made on first use, answering until the block ends.
 
@@ -125,12 +137,14 @@ def running(
         state: The build's state folder.
         clock: The time of certificates, entries and stamps. Clients compare with their own.
         port: The loopback port; 0 takes a free one.
+        passphrase: Opens the private keys, and encrypts those that are not.
 
     Raises:
         LocalSigstoreError: The folder was tampered with, or others can read its secrets.
+        PassphraseError: The passphrase is wrong or missing.
     """
     folder = private_folder(state / FOLDER)
-    identities = load_identities(state)
+    identities = load_identities(state, passphrase)
     provider = IdentityProvider(identities.oidc_key, identities.client_secret, clock)
     transparency = TransparencyLog(AppendOnlyLog(folder / "ct"), identities.ct_key, clock)
     fulcio = ca.SigningCertificates(identities.fulcio, transparency, provider, clock)
@@ -142,21 +156,24 @@ def running(
         yield LocalSigstore(identities, provider, server.url)
 
 
-def load_identities(state: Path) -> Identities:
+def load_identities(state: Path, passphrase: bytes | None = None) -> Identities:
     """The keys and certificates of the instance in a state folder, made on first use.
+
+    With a passphrase all its private keys are encrypted, also those that were not before.
 
     Raises:
         LocalSigstoreError: A key is readable by others, or does not fit its certificate.
+        PassphraseError: The passphrase is wrong or missing.
     """
     folder = private_folder(state / FOLDER)
     keys = private_folder(folder / "keys")
     with locked(folder / "lock"):
         return Identities(
-            fulcio=_authority(keys / "fulcio", "fulcio", _fulcio_certificate),
-            tsa=_authority(keys / "tsa", "tsa", ca.timestamping_certificate),
-            rekor_key=found_or_made_key(keys / "rekor.key.pem"),
-            ct_key=found_or_made_key(keys / "ct.key.pem"),
-            oidc_key=found_or_made_key(keys / "oidc.key.pem"),
+            fulcio=_authority(keys / "fulcio", passphrase, _fulcio_certificate),
+            tsa=_authority(keys / "tsa", passphrase, ca.timestamping_certificate),
+            rekor_key=found_or_made_p256(keys / "rekor.key.pem", passphrase),
+            ct_key=found_or_made_p256(keys / "ct.key.pem", passphrase),
+            oidc_key=found_or_made_p256(keys / "oidc.key.pem", passphrase),
             client_secret=found_or_made_token(folder / SECRET),
         )
 
@@ -169,14 +186,15 @@ def _fulcio_certificate(
 
 def _authority(
     stem: Path,
-    name: str,
+    passphrase: bytes | None,
     certify: Callable[[ec.EllipticCurvePublicKey, str, ca.Authority], x509.Certificate],
 ) -> ca.Authority:
     """The authority whose key and chain are in two files beside each other.
 
     The root's key signs one certificate and is then forgotten: nobody can make a second one.
     """
-    key = found_or_made_key(stem.with_suffix(".key.pem"))
+    name = stem.name
+    key = found_or_made_p256(stem.with_suffix(".key.pem"), passphrase)
 
     def make() -> bytes:
         root_key = ec.generate_private_key(ec.SECP256R1())

@@ -2,7 +2,8 @@
 
 A key is made once, under the lock of the state folder, and found again by every later run. The
 folder is 0700 and each file 0600; a file that others can read is refused rather than used, as ssh
-does, because a key that leaked signs releases that nobody made.
+does, because a key that leaked signs releases that nobody made. With a passphrase, the keys are
+encrypted as well.
 """
 
 from __future__ import annotations
@@ -15,14 +16,17 @@ import stat
 from typing import TYPE_CHECKING
 
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
 from supply_chain.errors import BuildError
+from supply_chain.private_key import is_encrypted, key_pem, open_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
     from typing import ClassVar
+
+    from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 
 OTHERS = stat.S_IRWXG | stat.S_IRWXO
 """The permission bits that a secret must not have."""
@@ -99,19 +103,26 @@ def found_or_made(path: Path, make: Callable[[], bytes]) -> bytes:
     return read_secret(path)
 
 
-def found_or_made_key(path: Path) -> ec.EllipticCurvePrivateKey:
-    """The P-256 key in a file (PKCS #8, PEM), made on first use.
+def found_or_made_p256(path: Path, passphrase: bytes | None) -> ec.EllipticCurvePrivateKey:
+    """The P-256 key in a file (PKCS #8, PEM), made on first use; callers hold the folder's lock.
+
+    With a passphrase, a key that lies there in clear is encrypted in its place.
 
     Raises:
         LocalSigstoreError: The file is readable by others or holds no P-256 key.
+        PassphraseError: The passphrase is wrong or missing.
     """
-    pem = found_or_made(path, lambda: _pem(ec.generate_private_key(ec.SECP256R1())))
-    try:
-        key = serialization.load_pem_private_key(pem, password=None)
-    except ValueError as exc:
-        raise LocalSigstoreError(f"{path}: expected a private key in PEM, got {exc}") from exc
+    key = _found_or_made_key(path, lambda: ec.generate_private_key(ec.SECP256R1()), passphrase)
     if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, ec.SECP256R1):
         raise LocalSigstoreError(f"{path}: expected a P-256 key, got {type(key).__name__}")
+    return key
+
+
+def found_or_made_ed25519(path: Path, passphrase: bytes | None) -> ed25519.Ed25519PrivateKey:
+    """The Ed25519 key in a file; everything else as in `found_or_made_p256`."""
+    key = _found_or_made_key(path, ed25519.Ed25519PrivateKey.generate, passphrase)
+    if not isinstance(key, ed25519.Ed25519PrivateKey):
+        raise LocalSigstoreError(f"{path}: expected an Ed25519 key, got {type(key).__name__}")
     return key
 
 
@@ -132,9 +143,11 @@ def sign_ecdsa(key: ec.EllipticCurvePrivateKey, data: bytes) -> bytes:
     return key.sign(data, ec.ECDSA(hashes.SHA256()))
 
 
-def _pem(key: ec.EllipticCurvePrivateKey) -> bytes:
-    return key.private_bytes(
-        serialization.Encoding.PEM,
-        serialization.PrivateFormat.PKCS8,
-        serialization.NoEncryption(),
-    )
+def _found_or_made_key(
+    path: Path, generate: Callable[[], PrivateKeyTypes], passphrase: bytes | None
+) -> PrivateKeyTypes:
+    data = found_or_made(path, lambda: key_pem(generate(), passphrase))
+    key = open_key(path, data, passphrase)
+    if passphrase is not None and not is_encrypted(data):
+        write_secret(path, key_pem(key, passphrase))
+    return key

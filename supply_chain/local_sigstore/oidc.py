@@ -12,20 +12,28 @@ from __future__ import annotations
 import base64
 import hmac
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, urlsplit
 
 import jwt
 
 from supply_chain.local_sigstore.exchange import RefusedError, Request, Response, json_response
+from supply_chain.local_sigstore.github import (
+    GITHUB_ISSUER,
+    workflow_extensions,
+    workflow_identity,
+)
 from supply_chain.local_sigstore.keys import spki
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from datetime import datetime
 
+    from cryptography import x509
     from cryptography.hazmat.primitives.asymmetric import ec
+
+    from supply_chain.local_sigstore.github import WorkflowRun
 
 ISSUER = "https://oidc.sigstore.localhost"
 AUDIENCE = "sigstore"
@@ -43,6 +51,8 @@ class Claims:
     subject: str
     """The claim that a proof of possession is made over."""
     issuer: str
+    extensions: Mapping[x509.ObjectIdentifier, str] = field(default_factory=dict)
+    """What the certificate says besides, of a CI job."""
 
 
 def is_email(identity: str) -> bool:
@@ -80,20 +90,29 @@ class IdentityProvider:
         Raises:
             RefusedError: The identity is neither.
         """
+        claims: dict[str, object] = {"sub": identity}
+        if is_email(identity):
+            # Clients of Fulcio refuse an e-mail token that does not say that it was checked.
+            claims |= {"email": identity, "email_verified": True}
+        return self._signed(ISSUER, claims)
+
+    def workflow_token(self, run: WorkflowRun) -> str:
+        """A signed identity token such as GitHub's issuer gives to a job, for rehearsals."""
+        return self._signed(GITHUB_ISSUER, run.claims)
+
+    def _signed(self, issuer: str, claims: Mapping[str, object]) -> str:
         now = int(self._clock().timestamp())
-        claims: dict[str, object] = {
-            "iss": ISSUER,
+        every: dict[str, object] = {
+            "iss": issuer,
             "aud": AUDIENCE,
-            "sub": identity,
             "iat": now,
             "nbf": now,
             "exp": now + LIFETIME_S,
             "jti": str(uuid.uuid4()),
         }
-        if is_email(identity):
-            # Clients of Fulcio refuse an e-mail token that does not say that it was checked.
-            claims |= {"email": identity, "email_verified": True}
-        return jwt.encode(claims, self._key, algorithm=ALGORITHM, headers={"kid": self._key_id})
+        return jwt.encode(
+            every | dict(claims), self._key, algorithm=ALGORITHM, headers={"kid": self._key_id}
+        )
 
     def verify(self, token: str) -> Claims:
         """The claims of a token that this issuer made and that is good now.
@@ -108,7 +127,7 @@ class IdentityProvider:
                 self._key.public_key(),
                 algorithms=[ALGORITHM],
                 audience=AUDIENCE,
-                issuer=ISSUER,
+                issuer=[ISSUER, GITHUB_ISSUER],
                 # Times are compared with our clock below, not with the library's.
                 options={
                     "require": ["exp", "nbf", "sub"],
@@ -121,8 +140,15 @@ class IdentityProvider:
             raise RefusedError(401, f"identity token: {exc}") from exc
         if not int(claims["nbf"]) <= now < int(claims["exp"]):
             raise RefusedError(401, "identity token: expired or not yet valid")
-        identity = str(claims["sub"])
-        return Claims(identity=identity, subject=identity, issuer=ISSUER)
+        subject = str(claims["sub"])
+        if claims["iss"] != GITHUB_ISSUER:
+            return Claims(identity=subject, subject=subject, issuer=ISSUER)
+        return Claims(
+            identity=workflow_identity(claims),
+            subject=subject,
+            issuer=GITHUB_ISSUER,
+            extensions=workflow_extensions(claims),
+        )
 
     def discovery(self, request: Request) -> Response:
         """Answer for the discovery document; its endpoints are where the caller found us."""

@@ -265,7 +265,6 @@ def make_signed_release(
         index=released,
         platform=platform_name,
         authority=honest.authority,
-        builder_id=LOCAL_BUILDER,
         owners=[owner],
         vtpm_roots=vtpm_roots,
     )
@@ -281,9 +280,7 @@ def make_signed_release(
 
 
 def _functionary(honest: Signer) -> Functionary:
-    identity = honest.authority.identity
-    assert identity is not None
-    return Functionary(identity=identity, issuer=honest.authority.issuer)
+    return Functionary(identity=honest.authority.identity, issuer=honest.authority.issuer)
 
 
 def _steps(

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -13,7 +12,6 @@ from blindllama.policy import Policy
 from blindllama.release import VerifiedRelease, verify_release
 from supply_chain.attest.chain import LayoutPlan, Measured, SignedChain, sign_chain
 from supply_chain.attest.owner import owner_key
-from supply_chain.attest.provenance import LOCAL_BUILDER
 from supply_chain.attest.signing import Signer, signer
 from supply_chain.attest.statement import ReleaseIndexPredicate
 from supply_chain.digest import Sha256, sha256_bytes, sha256_file
@@ -73,7 +71,6 @@ class Made:
                 index=INDEX_PREDICATE,
                 platform=PlatformName.QEMU_SWTPM,
                 authority=found.authority,
-                builder_id=LOCAL_BUILDER,
                 owners=[owner_key(root / "state")],
                 vtpm_roots=[sha256_bytes(b"root")],
             )
@@ -281,15 +278,3 @@ def test_digests_are_those_of_the_steps(made: Made) -> None:
     for result in made.results.values():
         products.update(result.products)
     assert {sha256_file(made.build / name) for name in products} == set(products.values())
-
-
-def test_a_policy_needs_a_known_signer(made: Made) -> None:
-    with signer(made.root / "state") as found, pytest.raises(ReleaseError):
-        release_policy(
-            index=INDEX_PREDICATE,
-            platform=PlatformName.QEMU_SWTPM,
-            authority=replace(found.authority, identity=None),
-            builder_id=LOCAL_BUILDER,
-            owners=[owner_key(made.root / "state")],
-            vtpm_roots=[sha256_bytes(b"root")],
-        )

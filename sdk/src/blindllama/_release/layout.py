@@ -17,6 +17,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
+from blindllama._policy_parts import GithubSource
 from blindllama._release.bundle import Signer
 from blindllama._release.envelope import Envelope, parse_envelope
 from blindllama._strict_json import parse_model
@@ -60,6 +61,8 @@ class LayoutStep(_Wire):
 class _KeyValue(_Wire):
     identity: _Name
     issuer: _Name
+    github: GithubSource | None = None
+    """What a workflow must have been started for: any repository can call a public one."""
 
 
 class _Functionary(_Wire):
@@ -112,7 +115,9 @@ def verify_layout(document: JsonValue, *, owners: Sequence[Owner], now: datetime
             got=layout.expires,
         )
     functionaries = {
-        keyid: Signer(issuer=key.keyval.issuer, identity=key.keyval.identity)
+        keyid: Signer(
+            issuer=key.keyval.issuer, identity=key.keyval.identity, github=key.keyval.github
+        )
         for keyid, key in layout.keys.items()
     }
     _check_steps(layout)

@@ -11,6 +11,7 @@ import pytest
 from supply_chain.attest.functionary import Functionary
 from supply_chain.attest.signing import Signer, signer
 from supply_chain.local_sigstore import running
+from tests.simulators.github_runner import github_job
 
 CI_VARIABLES = (
     "BUILDKITE",
@@ -34,7 +35,6 @@ def signing(attest_state: Path) -> Iterator[Signer]:
 
 @pytest.fixture(scope="session")
 def functionary(signing: Signer) -> Functionary:
-    assert signing.authority.identity is not None
     return Functionary(identity=signing.authority.identity, issuer=signing.authority.issuer)
 
 
@@ -58,5 +58,16 @@ def ci_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, outside_ci: None) ->
         monkeypatch.setenv("BUILDKITE", "true")
         monkeypatch.setenv("PATH", f"{agent.parent}:{os.environ['PATH']}")
         config = folder / "config.json"
+        config.write_text(instance.trust_config_json)
+        yield config
+
+
+@pytest.fixture
+def github(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, outside_ci: None) -> Iterator[Path]:
+    """A job on GitHub, and the configuration of the instance that plays the public one."""
+    with running(tmp_path / "public") as instance, github_job(instance) as variables:
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+        config = tmp_path / "config.json"
         config.write_text(instance.trust_config_json)
         yield config

@@ -8,17 +8,20 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from blindllama.errors import Code, ProvenanceError
 from blindllama.measurements import PlatformName, measurements_file
+from blindllama.policy import Policy
 from blindllama.release import verify_release
 from supply_chain.attest.chain import LayoutPlan, Measured, SignedChain, layout_steps, sign_chain
 from supply_chain.attest.owner import owner_key
-from supply_chain.attest.provenance import LOCAL_BUILDER
+from supply_chain.attest.signing import signer
 from supply_chain.attest.statement import ReleaseIndexPredicate, index_statement
-from supply_chain.attest.trust import PublicSigstore, SigningError, authority
-from supply_chain.digest import sha256_bytes
+from supply_chain.attest.trust import PublicSigstore
+from supply_chain.digest import Sha256, sha256_bytes
 from supply_chain.progress import SilentProgress
 from supply_chain.release import chain_files, evidence_document, release_policy
 from supply_chain.step import Step, StepResult, run_step
+from tests.simulators.github_runner import RUN
 from tests.simulators.signed_release import (
     DISKS,
     INPUTS,
@@ -81,36 +84,77 @@ def test_what_was_run_is_what_the_layout_demands(results: list[StepResult]) -> N
     assert layout_steps([result.step for result in results]) == STEPS
 
 
-def test_a_client_accepts_the_chain(
-    results: list[StepResult], signing: Signer, attest_state: Path
-) -> None:
-    chain = signed(results, signing, attest_state)
-    products = {name: digest for result in results for name, digest in result.products.items()}
+def released(results: list[StepResult], signing: Signer, state: Path) -> tuple[bytes, Policy]:
+    """Evidence and policy of a release of the steps."""
+    chain = signed(results, signing, state)
     files = {path: sha256_bytes(data) for path, data in chain_files(chain).items()}
+    made = products(results)
     for path, product in RELEASE_FILES.items():
-        files[path] = sha256_bytes(b"") if product is None else products[product]
+        files[path] = sha256_bytes(b"") if product is None else made[product]
     index = signing.sign_statement(index_statement(files, INDEX))
     policy = release_policy(
         index=INDEX,
         platform=PlatformName.QEMU_SWTPM,
         authority=signing.authority,
-        builder_id=LOCAL_BUILDER,
-        owners=[owner_key(attest_state)],
+        owners=[owner_key(state)],
         vtpm_roots=[VTPM_ROOT],
     )
-    verified = verify_release(evidence_document(chain, index), policy, NOW)
-    assert (verified.name, verified.sequence) == ("chain", 3)
-    assert verified.artifacts == {name: digest.hex for name, digest in products.items()}
+    return evidence_document(chain, index), policy
 
 
-def test_a_signer_without_a_known_identity_is_refused(
-    results: list[StepResult], attest_state: Path, ci_job: Path
+def products(results: list[StepResult]) -> dict[str, Sha256]:
+    return {name: digest for result in results for name, digest in result.products.items()}
+
+
+def test_a_client_accepts_the_chain(
+    results: list[StepResult], signing: Signer, attest_state: Path
 ) -> None:
-    from supply_chain.attest.signing import Signer  # noqa: PLC0415 - only a type above
+    evidence, policy = released(results, signing, attest_state)
+    verified = verify_release(evidence, policy, NOW)
+    assert (verified.name, verified.sequence) == ("chain", 3)
+    assert verified.artifacts == {name: digest.hex for name, digest in products(results).items()}
 
-    with (
-        authority(attest_state, public=PublicSigstore(trust_config=ci_job)) as found,
-        pytest.raises(SigningError, match="identity is not known") as raised,
-    ):
-        signed(results, Signer(found), attest_state)
-    assert raised.value.code == "build.signing"
+
+def test_a_client_accepts_the_chain_of_a_workflow(
+    results: list[StepResult], attest_state: Path, github: Path
+) -> None:
+    with signer(attest_state, public=PublicSigstore(trust_config=github)) as signing:
+        evidence, policy = released(results, signing, attest_state)
+    by_hand = Policy.github(
+        repository=RUN.repository,
+        workflow="release.yml",
+        ref=RUN.ref,
+        builder=RUN.builder,
+        name=INDEX.name,
+        minimum_sequence=INDEX.sequence,
+        maximum_age_days=30,
+        trusted_root=policy.sigstore.trusted_root,
+        owners=policy.layout.owners,
+        platform=PlatformName.QEMU_SWTPM,
+        vtpm_roots=policy.vtpm.roots,
+    )
+    assert policy == by_hand
+    assert verify_release(evidence, policy, NOW).signer == f"https://github.com/{RUN.builder}"
+
+
+@pytest.mark.parametrize(
+    ("part", "value"),
+    [
+        ("repository", "https://github.com/somebody/models"),
+        ("workflow", ".github/workflows/other.yml"),
+        ("ref", "refs/heads/v1.0.0"),
+    ],
+)
+def test_a_workflow_of_another_source_is_refused(
+    results: list[StepResult], attest_state: Path, github: Path, part: str, value: str
+) -> None:
+    with signer(attest_state, public=PublicSigstore(trust_config=github)) as signing:
+        evidence, policy = released(results, signing, attest_state)
+    assert policy.signer.github is not None
+    other = policy.signer.github.model_copy(update={part: value})
+    strict = policy.model_copy(
+        update={"signer": policy.signer.model_copy(update={"github": other})}
+    )
+    with pytest.raises(ProvenanceError) as raised:
+        verify_release(evidence, strict, NOW)
+    assert raised.value.code is Code.BUNDLE_SOURCE

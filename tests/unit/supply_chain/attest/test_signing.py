@@ -3,19 +3,26 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 from sigstore.models import Bundle
 
 from supply_chain.attest.signing import Signer, bundle_document, signer, statement_in
 from supply_chain.attest.statement import Statement, resources
-from supply_chain.attest.trust import LOCAL_IDENTITY, PublicSigstore, SigningError, authority
+from supply_chain.attest.trust import (
+    LOCAL_IDENTITY,
+    PublicSigstore,
+    SigningError,
+    authority,
+    sigstore_named,
+)
+from supply_chain.certificate import Source
 from supply_chain.digest import sha256_bytes
+from supply_chain.local_sigstore import running
+from supply_chain.local_sigstore.github import GITHUB_ISSUER
+from supply_chain.private_key import PassphraseError
+from tests.simulators.github_runner import RUN, github_job
 from tests.simulators.sigstore_client import by, verifier_of
-
-if TYPE_CHECKING:
-    pass
 
 STATEMENT = Statement(
     subject=resources({"disk": sha256_bytes(b"disk")}),
@@ -111,11 +118,71 @@ def test_a_ci_job_signs_with_the_instance_of_a_trust_configuration(
     with signer(tmp_path / "state", public=public) as found:
         bundle = Bundle.from_json(found.sign_bytes(b"data"))
         root = found.authority.trusted_root_json
-        assert found.authority.identity is None
+        assert found.authority.identity == "https://ci.example/job"
+        # No workflow of a hosted service: what it builds claims what a machine's own build claims.
+        assert (found.authority.builder_id, found.authority.github) == (LOCAL_IDENTITY, None)
     config = json.loads(ci_job.read_text())
     assert json.loads(root)["tlogs"] == config["trustedRoot"]["tlogs"]
     verifier_of(root).verify_artifact(b"data", bundle, by("https://ci.example/job"))
     assert not (tmp_path / "state").exists()
+
+
+def test_the_certificate_tells_who_a_workflow_is(tmp_path: Path, github: Path) -> None:
+    with authority(tmp_path / "state", public=PublicSigstore(trust_config=github)) as found:
+        pass
+    assert found.issuer == GITHUB_ISSUER
+    assert found.identity == found.builder_id == f"https://github.com/{RUN.builder}"
+    assert found.source == Source(
+        repository="https://github.com/owner/models",
+        workflow=RUN.workflow,
+        ref=RUN.ref,
+        commit=RUN.commit,
+    )
+    assert found.promises
+
+
+def test_a_job_that_its_instance_does_not_know_is_refused(
+    tmp_path: Path, github: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with running(tmp_path / "stranger") as stranger, github_job(stranger) as variables:
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+        with (
+            pytest.raises(SigningError, match="Signature verification failed") as raised,
+            authority(tmp_path, public=PublicSigstore(trust_config=github)),
+        ):
+            pass
+    assert raised.value.code == "build.signing"
+
+
+def test_a_job_without_the_permission_is_told(
+    tmp_path: Path, github: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("ACTIONS_ID_TOKEN_REQUEST_TOKEN")
+    with (
+        pytest.raises(SigningError, match="identity token cannot be used") as raised,
+        authority(tmp_path, public=PublicSigstore(trust_config=github)),
+    ):
+        pass
+    assert raised.value.code == "build.signing"
+
+
+def test_an_instance_is_named_by_a_word_or_a_file(tmp_path: Path) -> None:
+    config = tmp_path / "config.json"
+    config.write_text("{}")
+    assert sigstore_named("local") is None
+    assert sigstore_named("public") == PublicSigstore()
+    assert sigstore_named(str(config)) == PublicSigstore(trust_config=config)
+    with pytest.raises(SigningError, match="expected local, public or a trust config") as raised:
+        sigstore_named("privat")
+    assert raised.value.code == "build.signing"
+
+
+def test_the_passphrase_of_the_instance_is_handed_down(tmp_path: Path) -> None:
+    with signer(tmp_path, passphrase=b"open") as found:
+        found.sign_bytes(b"data")
+    with pytest.raises(PassphraseError), signer(tmp_path):
+        pass
 
 
 @pytest.mark.parametrize("content", [None, "{}", "not JSON"])

@@ -10,7 +10,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from supply_chain.local_sigstore.ca import ISSUER_V1, ISSUER_V2, VALID_FROM, VALID_TO
+from supply_chain import certificate as fulcio
+from supply_chain.local_sigstore.ca import VALID_FROM, VALID_TO
 from supply_chain.local_sigstore.instance import FOLDER
 from supply_chain.local_sigstore.log import AppendOnlyLog
 from supply_chain.local_sigstore.oidc import ISSUER
@@ -65,8 +66,10 @@ def test_a_leaf_has_the_fulcio_profile(dsse_bundle: Bundle) -> None:
     assert usage.value.digital_signature
     assert not usage.value.key_cert_sign
     assert list(extended) == [ExtendedKeyUsageOID.CODE_SIGNING]
-    assert extensions.get_extension_for_oid(ISSUER_V1).value.public_bytes() == ISSUER.encode()
-    assert extensions.get_extension_for_oid(ISSUER_V2).value.public_bytes() == (
+    assert (
+        extensions.get_extension_for_oid(fulcio.ISSUER_V1).value.public_bytes() == ISSUER.encode()
+    )
+    assert extensions.get_extension_for_oid(fulcio.ISSUER).value.public_bytes() == (
         bytes([0x0C, len(ISSUER)]) + ISSUER.encode()
     )
     with pytest.raises(x509.ExtensionNotFound):

@@ -3,10 +3,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from cryptography.hazmat.primitives import serialization
 
+from supply_chain.errors import BuildError
 from supply_chain.local_sigstore import LocalSigstoreError, running
 from supply_chain.local_sigstore.instance import FOLDER, SECRET, load_identities
-from supply_chain.local_sigstore.keys import found_or_made_key, read_secret, spki, write_secret
+from supply_chain.local_sigstore.keys import found_or_made_p256, read_secret, spki, write_secret
+from supply_chain.private_key import PassphraseError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -14,7 +17,7 @@ if TYPE_CHECKING:
 
 def test_a_key_is_made_once_and_found_again(tmp_path: Path) -> None:
     path = tmp_path / "key.pem"
-    assert spki(found_or_made_key(path)) == spki(found_or_made_key(path))
+    assert spki(found_or_made_p256(path, None)) == spki(found_or_made_p256(path, None))
     assert path.stat().st_mode & 0o777 == 0o600
     assert [item.name for item in tmp_path.iterdir()] == ["key.pem"]
 
@@ -47,8 +50,8 @@ def test_a_file_that_holds_no_p256_key_is_refused(
     tmp_path: Path, content: bytes, complaint: str
 ) -> None:
     write_secret(tmp_path / "key.pem", content)
-    with pytest.raises(LocalSigstoreError, match=complaint):
-        found_or_made_key(tmp_path / "key.pem")
+    with pytest.raises(BuildError, match=complaint):
+        found_or_made_p256(tmp_path / "key.pem", None)
 
 
 def test_every_secret_of_an_instance_is_for_its_owner_alone(tmp_path: Path) -> None:
@@ -82,3 +85,46 @@ def test_the_same_folder_gives_the_same_trusted_root(tmp_path: Path) -> None:
     assert load_identities(tmp_path).trusted_root_json == first
     assert load_identities(tmp_path / "other").trusted_root_json != first
     assert "127.0.0.1" not in first
+
+
+def private_keys(state: Path) -> list[bytes]:
+    return [path.read_bytes() for path in sorted((state / FOLDER / "keys").glob("*.key.pem"))]
+
+
+def test_a_passphrase_encrypts_every_private_key(tmp_path: Path) -> None:
+    root = load_identities(tmp_path, b"open").trusted_root_json
+    assert len(private_keys(tmp_path)) == 5
+    for pem in private_keys(tmp_path):
+        serialization.load_pem_private_key(pem, b"open")
+        with pytest.raises(TypeError, match="encrypted"):
+            serialization.load_pem_private_key(pem, None)
+    assert load_identities(tmp_path, b"open").trusted_root_json == root
+
+
+def test_a_passphrase_encrypts_the_keys_that_lay_there_in_clear(tmp_path: Path) -> None:
+    root = load_identities(tmp_path).trusted_root_json
+    assert load_identities(tmp_path, b"open").trusted_root_json == root
+    assert all(b"ENCRYPTED" in pem for pem in private_keys(tmp_path))
+    assert {path.stat().st_mode & 0o777 for path in (tmp_path / FOLDER / "keys").iterdir()} == {
+        0o600
+    }
+
+
+@pytest.mark.parametrize(
+    ("passphrase", "complaint"),
+    [
+        (None, "is encrypted: set BLINDLLAMA_PASSPHRASE to its passphrase"),
+        (b"shut", "the passphrase in BLINDLLAMA_PASSPHRASE does not open this key"),
+    ],
+)
+def test_without_the_passphrase_nothing_runs(
+    tmp_path: Path, passphrase: bytes | None, complaint: str
+) -> None:
+    load_identities(tmp_path, b"open")
+    with (
+        pytest.raises(PassphraseError, match=complaint) as raised,
+        running(tmp_path, passphrase=passphrase),
+    ):
+        pass
+    assert raised.value.code == "build.passphrase"
+    assert "shut" not in str(raised.value)
