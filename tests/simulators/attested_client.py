@@ -31,6 +31,16 @@ class Clock:
 
 
 @dataclass(kw_only=True)
+class Stopwatch:
+    """A clock that never goes back, and that only a test moves."""
+
+    seconds: float = 0.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
+@dataclass(kw_only=True)
 class Nonces:
     """Random bytes that are not random, and remembered."""
 
@@ -63,6 +73,7 @@ def new_session(
     root: bytes,
     *,
     clock: Clock | None = None,
+    elapsed: Stopwatch | None = None,
     nonces: Nonces | None = None,
     platform: PlatformName = PlatformName.QEMU_SWTPM,
     expected: ExpectedPcrs | None = None,
@@ -84,5 +95,6 @@ def new_session(
         clock=Clock() if clock is None else clock,
         randomness=Nonces() if nonces is None else nonces,
         timeout_s=timeout_s,
+        elapsed=Stopwatch() if elapsed is None else elapsed,
     )
     return AttestedSession(origin, attestor, timeout_s=timeout_s)

@@ -115,6 +115,12 @@ class Server:
     """Turns the genuine document into what is sent."""
     application: Callable[[BaseHTTPRequestHandler], None] | None = None
     """Answers application requests in place of the completions."""
+    greeting: bytes = b""
+    """Sent on each connection before anything was asked."""
+    postscript: bytes = b""
+    """Sent behind each evidence."""
+    attesting: Callable[[], None] = lambda: None
+    """Called before each evidence is made: a test may wait here."""
     closes_after_evidence: bool = False
     closes_after_answer: bool = False
     """Ask for a new connection for each request of the application."""
@@ -149,13 +155,18 @@ class _Handler(BaseHTTPRequestHandler):
     def _attest(self, nonce: bytes) -> None:
         seen = self.seen
         seen.attestations += 1
+        seen.attesting()
         answer = seen.answer(seen.attester.document(nonce))
         head = f"HTTP/1.1 {answer.status} x\r\nContent-Length: {len(answer.body)}\r\n"
         if seen.closes_after_evidence:
             head += "Connection: close\r\n"
             self.close_connection = True
         head += "".join(f"{name}: {value}\r\n" for name, value in answer.headers.items())
-        data = head.encode() + b"\r\n" + answer.body if answer.raw is None else answer.raw
+        data = (
+            head.encode() + b"\r\n" + answer.body + seen.postscript
+            if answer.raw is None
+            else answer.raw
+        )
         if answer.raw is not None:
             self.close_connection = True
         if answer.drip_s is None:
@@ -204,6 +215,7 @@ class _TlsServer(socketserver.ThreadingTCPServer):
             request.settimeout(20)
             with self.seen.context.wrap_socket(request, server_side=True) as secured:
                 self.seen.handshakes += 1
+                secured.sendall(self.seen.greeting)
                 _Handler(secured, client_address, self)
 
     def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ANN401 - its own

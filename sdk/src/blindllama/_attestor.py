@@ -56,6 +56,15 @@ class Verdict:
     """Holds the checks 1 to 5."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Attested:
+    """What is remembered of a key."""
+
+    evidence: VerifiedEvidence
+    asked_at: float
+    """Seconds of the clock that never goes back, when its evidence was asked for."""
+
+
 class Attestor:
     """A gate for connections; it may be used from several threads at once."""
 
@@ -67,6 +76,7 @@ class Attestor:
         clock: Callable[[], datetime],
         randomness: Callable[[int], bytes],
         timeout_s: float,
+        elapsed: Callable[[], float],
         renew: Callable[[datetime], Verdict] | None = None,
     ) -> None:
         """Know no key yet.
@@ -77,6 +87,8 @@ class Attestor:
             clock: Asked at each request.
             randomness: Where nonces come from.
             timeout_s: Seconds for one exchange of evidence.
+            elapsed: Counts seconds and never goes back. Evidence is too old when either clock says
+                so: this one stops while some machines sleep, the other one can be set back.
             renew: Does the checks 1 to 5 again at the time given; where there is none, the session
                 ends with the verdict.
         """
@@ -88,8 +100,9 @@ class Attestor:
         self._clock = clock
         self._randomness = randomness
         self._timeout_s = timeout_s
+        self._elapsed = elapsed
         self._lock = threading.Lock()
-        self._verified: dict[bytes, VerifiedEvidence] = {}
+        self._verified: dict[bytes, _Attested] = {}
         self._report = verdict.report
 
     @property
@@ -117,8 +130,13 @@ class Attestor:
         if self._is_fresh(spki):
             return True
         # One quote at a time: threads that wait here find the key verified afterwards.
-        with self._lock:
+        # None waits longer than for an exchange of its own, however many stand before it.
+        if not self._lock.acquire(timeout=self._timeout_s):
+            raise NetworkError("evidence: the server keeps another request for it waiting")
+        try:
             return self._is_fresh(spki) or self._attest(connection, spki)
+        finally:
+            self._lock.release()
 
     def reported(self, error: VerificationError) -> VerificationError:
         """Return the error with a report: it may come from outside the numbered checks."""
@@ -131,7 +149,8 @@ class Attestor:
     def _attest(self, connection: ssl.SSLSocket, spki: bytes) -> bool:
         report = _resumed(self._verdict.report)
         self._report = report
-        self._verified.pop(spki, None)
+        self._verified = {key: one for key, one in self._verified.items() if self._is_fresh(key)}
+        asked_at = self._elapsed()
         with report.check(6) as detail:
             nonce = self._new_nonce()
             detail["nonce"] = nonce.hex()
@@ -154,16 +173,19 @@ class Attestor:
             detail["key"] = f"sha256:{hashlib.sha256(spki).hexdigest()}"
             detail["tls"] = str(connection.version())
             detail["evidence good for"] = str(self._verdict.expectation.max_age)
-        self._verified[spki] = verified
+        self._verified[spki] = _Attested(evidence=verified, asked_at=asked_at)
         return reusable
 
     def _is_fresh(self, spki: bytes) -> bool:
-        verified = self._verified.get(spki)
-        if verified is None:
+        attested = self._verified.get(spki)
+        if attested is None:
             return False
+        ages = (
+            self._clock() - attested.evidence.verified_at,
+            timedelta(seconds=self._elapsed() - attested.asked_at),
+        )
         # A clock that went back says nothing about age, so such evidence is renewed too.
-        age = self._clock() - verified.verified_at
-        return timedelta(0) <= age < self._verdict.expectation.max_age
+        return all(timedelta(0) <= age < self._verdict.expectation.max_age for age in ages)
 
     def _check_release(self) -> None:
         if self._clock() < self._verdict.release.expires:

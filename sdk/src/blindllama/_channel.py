@@ -21,12 +21,20 @@ from urllib.parse import urlsplit
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from urllib3.util.wait import wait_for_read
 
 from blindllama._timed_socket import TimedSocket, TooManyBytesError
 from blindllama.errors import ChannelBindingError, Code, FormatError, NetworkError, UsageError
 from blindllama.evidence import EVIDENCE_LIMIT_BYTES
 
-__all__ = ["Origin", "parse_origin", "peer_spki", "request_evidence", "tls_context"]
+__all__ = [
+    "DisconnectedError",
+    "Origin",
+    "parse_origin",
+    "peer_spki",
+    "request_evidence",
+    "tls_context",
+]
 
 _STEP_EVIDENCE = 6
 _STEP_CHANNEL = 10
@@ -38,6 +46,10 @@ _ANSWER_LIMIT_BYTES: Final = 2 * EVIDENCE_LIMIT_BYTES
 end, and reads all that comes after a chunk of negative size."""
 _LATER: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
 """Answers that say nothing about the guest but "not now"."""
+
+
+class DisconnectedError(NetworkError):
+    """The server closed the connection instead of answering; another one may do better."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,6 +142,8 @@ def request_evidence(
 ) -> tuple[bytes, bool]:
     """Return the evidence for a nonce, and whether the connection can be used again.
 
+    It can not when the server closes it, or has sent more than its answer.
+
     Args:
         connection: To the server whose key the evidence must name.
         origin: For the Host header.
@@ -137,7 +151,8 @@ def request_evidence(
         timeout_s: Seconds for the whole exchange, however slowly its bytes drip.
 
     Raises:
-        NetworkError: the server went away, took too long, or asks to come back later.
+        DisconnectedError: the server went away.
+        NetworkError: the server took too long, or asks to come back later.
         FormatError: `evidence.status`, `evidence.content_type` or `format.too_large`.
     """
     body = json.dumps({"nonce": base64.b64encode(nonce).decode("ascii")}).encode("ascii")
@@ -155,15 +170,18 @@ def request_evidence(
         response = http.client.HTTPResponse(timed, method="POST")  # type: ignore[arg-type] # only makefile is called
         with response:
             response.begin()
-            return _read_answer(response), not response.will_close
+            answer = _read_answer(response)
     except TooManyBytesError as exc:
         raise _too_large("size of the answer with evidence", _ANSWER_LIMIT_BYTES) from exc
+    except (ConnectionError, ssl.SSLEOFError, ssl.SSLZeroReturnError) as exc:
+        raise DisconnectedError("evidence: the server closed the connection") from exc
     except http.client.HTTPException as exc:
-        if isinstance(exc, ConnectionError):
-            raise NetworkError("evidence: the server closed the connection") from exc
         raise _bad_answer("evidence: the answer is not whole HTTP", type(exc).__name__) from exc
     except OSError as exc:
         raise NetworkError(f"evidence: {exc}") from exc
+    else:
+        alone = not timed.more_came and _silent(connection)
+        return answer, alone and not response.will_close
     finally:
         connection.settimeout(before)
 
@@ -191,6 +209,10 @@ def _read_answer(response: http.client.HTTPResponse) -> bytes:
     if response.length:
         raise http.client.IncompleteRead(b"", response.length)
     return bytes(received)
+
+
+def _silent(connection: ssl.SSLSocket) -> bool:
+    return not connection.pending() and not wait_for_read(connection, timeout=0.0)
 
 
 def _bad_answer(what: str, got: object, *, expected: object = None) -> FormatError:

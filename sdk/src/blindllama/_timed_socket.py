@@ -38,10 +38,13 @@ class TimedSocket(io.RawIOBase):
         self._deadline = deadline
         self._limit_bytes = limit_bytes
         self._received_bytes = 0
+        self._ended = False
+        self.more_came = False
+        """True when the peer had sent more than was read; known when the reader is closed."""
 
     def makefile(self, _mode: str) -> io.BufferedReader:
         """Return a reader; closing it does not close the connection."""
-        return io.BufferedReader(self)
+        return _Reader(self)
 
     def readable(self) -> bool:
         """Return True, which the reader asks for."""
@@ -54,12 +57,18 @@ class TimedSocket(io.RawIOBase):
             TimeoutError: the deadline has passed.
             TooManyBytesError: the limit has.
         """
+        if self._ended:
+            return 0
         self._arm()
         count = self._connection.recv_into(buffer)
         self._received_bytes += count
         if self._received_bytes > self._limit_bytes:
             raise TooManyBytesError
         return count
+
+    def end(self) -> None:
+        """Receive nothing more."""
+        self._ended = True
 
     def sendall(self, data: ReadableBuffer) -> None:
         """Send all of the data.
@@ -75,3 +84,17 @@ class TimedSocket(io.RawIOBase):
         if remaining <= 0:
             raise TimeoutError("the server took too long")
         self._connection.settimeout(remaining)
+
+
+class _Reader(io.BufferedReader):
+    """Takes more than it is asked for, as every buffer does, and tells what was left in it."""
+
+    def __init__(self, source: TimedSocket) -> None:
+        super().__init__(source)
+        self._source = source
+
+    def close(self) -> None:
+        if not self.closed:
+            self._source.end()
+            self._source.more_came = bool(self.peek(1))
+        super().close()

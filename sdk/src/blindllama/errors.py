@@ -179,6 +179,7 @@ class Code(StrEnum):
     CHANNEL_KEY = "channel.key"
     CHANNEL_ORIGIN = "channel.origin"
     CHANNEL_REDIRECT = "channel.redirect"
+    CHANNEL_ENCODING = "channel.encoding"
 
 
 class Error(Exception):

@@ -14,17 +14,16 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NoReturn
-from urllib.parse import urljoin
 
 import requests
-import urllib3.exceptions
 
 from blindllama._adapter import AttestedAdapter
 from blindllama._attestor import Attestor, Expectation, Verdict
+from blindllama._carrier import ANSWER_TIMEOUT_S, Carrier
 from blindllama._channel import Origin, parse_origin
 from blindllama._completion import COMPLETIONS_PATH, completion_request, completion_texts
 from blindllama._memory import ReleaseMemory
-from blindllama.errors import ChannelBindingError, Code, NetworkError, UsageError, VerificationError
+from blindllama.errors import NetworkError, UsageError, VerificationError
 from blindllama.policy import Policy
 from blindllama.release import VerifiedRelease, verify_release
 from blindllama.report import Report
@@ -39,9 +38,6 @@ What it bounds is how long a guest goes on being trusted after something was ext
 its root or release was given up. A quote costs the TPM about half a second: five minutes make that
 cost invisible and stay well below the time in which people react to an incident.
 """
-
-_ANSWER_TIMEOUT_S = 600.0
-"""Seconds without a byte of an answer; a model under emulation takes about one per token."""
 
 _MOST_SECONDS = 86_400.0
 """The longest time that an argument may ask for."""
@@ -104,6 +100,7 @@ def verify_and_connect(
         clock=clock,
         randomness=randomness,
         timeout_s=timeout_s,
+        elapsed=time.monotonic,
     )
     session = AttestedSession(origin, attestor, timeout_s=timeout_s)
     try:
@@ -135,8 +132,8 @@ class AttestedSession(requests.Session):
         self.headers["Accept-Encoding"] = "identity"  # compression would leak lengths
         self._origin = origin
         self._attestor = attestor
-        self._timeout_s = timeout_s
-        self._adapter = AttestedAdapter(origin, attestor, timeout_s=timeout_s)
+        self._carrier = Carrier(origin, attestor, timeout_s=timeout_s)
+        self._adapter = AttestedAdapter(self._carrier.pool)
         for adapter in self.adapters.values():
             adapter.close()
         self.adapters.clear()
@@ -165,12 +162,12 @@ class AttestedSession(requests.Session):
             VerificationError: the peer is not a guest of this release.
             NetworkError: the peer was not reached.
         """
-        try:
-            self._adapter.attest()
-        except VerificationError as exc:
-            raise self._attestor.reported(exc) from exc.__cause__
-        except (OSError, urllib3.exceptions.HTTPError) as exc:
-            _unreachable(self._origin, exc)
+        self._carrier.attest()
+
+    def close(self) -> None:
+        """Close all connections, those of clients made from this session included."""
+        super().close()
+        self._carrier.close()
 
     def completion(
         self,
@@ -218,14 +215,12 @@ class AttestedSession(requests.Session):
                 raise NetworkError(f"completion: the server answers {response.status_code}")
             if response.status_code != 200:
                 raise UsageError(f"completion: the server answers {response.status_code}")
-            try:
+            with self._carrier.translated():
                 # A chunked answer comes chunk by chunk; any other only as a whole.
                 chunks = response.iter_content(chunk_size=None)
                 yield from completion_texts(chunks)
                 # The last chunk is empty; having read it, the connection can be used again.
                 next(chunks, None)
-            except requests.RequestException as exc:
-                _unreachable(self._origin, exc)
 
     def request(  # type: ignore[override]
         self,
@@ -252,36 +247,18 @@ class AttestedSession(requests.Session):
 
         Raises:
             ChannelBindingError: `channel.origin`, `channel.redirect`.
+            FormatError: `channel.encoding`.
             VerificationError: the evidence was due for renewal and was refused.
             NetworkError: the guest went away; the request may have reached it.
             UsageError: a proxy was given.
         """
-        self._check_origin(request.url or "", Code.CHANNEL_ORIGIN)
+        self._carrier.check_origin(request.url or "")
         if kwargs.get("proxies") or self.proxies:
             raise UsageError("proxies: an attested session talks to the guest directly")
         if kwargs.get("timeout") is None:
-            kwargs["timeout"] = (self._timeout_s, _ANSWER_TIMEOUT_S)
-        try:
+            kwargs["timeout"] = (self._carrier.timeout_s, ANSWER_TIMEOUT_S)
+        with self._carrier.translated():
             return super().send(request, **kwargs)
-        except VerificationError as exc:
-            raise self._attestor.reported(exc) from exc.__cause__
-        except (requests.RequestException, urllib3.exceptions.HTTPError) as exc:
-            _unreachable(self._origin, exc)
-
-    def get_redirect_target(self, resp: requests.Response) -> str | None:
-        """Return where a redirect leads, if that is on the same guest.
-
-        Raises:
-            ChannelBindingError: `channel.redirect`.
-        """
-        target = super().get_redirect_target(resp)
-        if target is not None:
-            try:
-                self._check_origin(urljoin(resp.url, target), Code.CHANNEL_REDIRECT)
-            except ChannelBindingError:
-                resp.close()
-                raise
-        return target
 
     def get_adapter(self, url: str | bytes) -> AttestedAdapter:  # noqa: ARG002 - requests' signature
         """Return the one adapter: `send` has compared origins, and no other may carry a request."""
@@ -304,23 +281,6 @@ class AttestedSession(requests.Session):
             UsageError: always.
         """
         raise UsageError("an attested session cannot be copied or pickled; connect again")
-
-    def _check_origin(self, url: str, code: Code) -> None:
-        try:
-            origin = parse_origin(urljoin(url, "/"))
-        except (ChannelBindingError, UsageError):
-            origin = None
-        if origin != self._origin:
-            raise self._attestor.reported(
-                ChannelBindingError(
-                    "origin of a request: the session is for one guest",
-                    code=code,
-                    step=10,
-                    expected=self._origin.url,
-                    # Not the URL itself: it may hold a password or a query of the caller's.
-                    got="no https://HOST[:PORT]" if origin is None else origin.url,
-                )
-            )
 
 
 def _release_bytes(release: Path | str | bytes) -> bytes:
@@ -348,18 +308,6 @@ def _line(policy: Policy) -> str:
 
 def _system_clock() -> datetime:
     return datetime.now(UTC)
-
-
-def _unreachable(origin: Origin, cause: Exception) -> NoReturn:
-    """Raise the one error for everything that went wrong below the checks.
-
-    The message of a `MaxRetryError` repeats path and query, which are the caller's; its reason
-    does not.
-    """
-    inner = cause.args[0] if cause.args else cause
-    reason = inner.reason if isinstance(inner, urllib3.exceptions.MaxRetryError) else None
-    told = reason or cause
-    raise NetworkError(f"{origin.url}: {told}") from told
 
 
 def _check_seconds(what: str, seconds: float) -> None:

@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from blindllama._adapter import AttestedAdapter, AttestedConnection
 from blindllama._channel import Origin, parse_origin, peer_spki, request_evidence, tls_context
+from blindllama._pool import AttestedConnection, AttestedPool
 from blindllama.errors import ChannelBindingError, Code, NetworkError, UsageError, VerificationError
 from tests.simulators.attested_client import new_session
 from tests.simulators.attested_server import Answer, Server, TlsKey, attested_server
@@ -93,10 +93,10 @@ class Turnstile:
 
 def test_connections_are_not_opened_for_ever(server: Server) -> None:
     gate = Turnstile()
-    adapter = AttestedAdapter(parse_origin(server.url), gate, timeout_s=5)
+    pool = AttestedPool(parse_origin(server.url), gate, timeout_s=5)
     with pytest.raises(NetworkError):
-        adapter.attest()
-    adapter.close()
+        pool.attest()
+    pool.close()
     assert (gate.asked, server.application_bytes) == (2, 0)
 
 

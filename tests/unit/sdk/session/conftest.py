@@ -11,7 +11,7 @@ import pytest
 
 from blindllama.errors import Code, VerificationError
 from blindllama.session import AttestedSession
-from tests.simulators.attested_client import Clock, new_session
+from tests.simulators.attested_client import Clock, Stopwatch, new_session
 from tests.simulators.attested_server import Server, TlsKey, attested_server
 from tests.simulators.booted_guest import BootedGuest, Papers, boot
 from tests.simulators.software_ak import SoftwareAk, SoftwareQuoter
@@ -39,8 +39,15 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def session(server: Server, guest: BootedGuest, clock: Clock) -> Iterator[AttestedSession]:
-    with new_session(server.url, guest.papers.root, clock=clock) as made:
+def elapsed() -> Stopwatch:
+    return Stopwatch()
+
+
+@pytest.fixture
+def session(
+    server: Server, guest: BootedGuest, clock: Clock, elapsed: Stopwatch
+) -> Iterator[AttestedSession]:
+    with new_session(server.url, guest.papers.root, clock=clock, elapsed=elapsed) as made:
         yield made
 
 

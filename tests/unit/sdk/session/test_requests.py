@@ -6,7 +6,6 @@ import json
 import socket
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler
 
 import pytest
@@ -14,6 +13,7 @@ import requests
 
 from blindllama.errors import (
     Code,
+    FormatError,
     FreshnessError,
     NetworkError,
     UsageError,
@@ -21,7 +21,7 @@ from blindllama.errors import (
 )
 from blindllama.report import Status
 from blindllama.session import AttestedSession
-from tests.simulators.attested_client import Clock, new_session
+from tests.simulators.attested_client import Clock, Stopwatch, new_session
 from tests.simulators.attested_server import WORDS, Server
 from tests.simulators.booted_guest import BootedGuest
 
@@ -100,6 +100,18 @@ def test_t3_a_clock_that_went_back(session: AttestedSession, server: Server, clo
     assert server.attestations == 2
 
 
+def test_t3_a_clock_that_was_stopped(
+    session: AttestedSession, server: Server, elapsed: Stopwatch
+) -> None:
+    session.completion("first")
+    elapsed.seconds += 299
+    session.completion("second")
+    assert server.attestations == 1
+    elapsed.seconds += 1
+    session.completion("third")
+    assert server.attestations == 2
+
+
 def test_t3_a_session_ends_with_its_release(
     session: AttestedSession, server: Server, clock: Clock
 ) -> None:
@@ -131,22 +143,15 @@ def test_t3_a_connection_that_closes_after_the_evidence(
     assert (server.attestations, server.handshakes) == (1, 2)
 
 
-def test_threads_share_one_attestation(session: AttestedSession, server: Server) -> None:
-    with ThreadPoolExecutor(8) as pool:
-        answers = list(pool.map(session.completion, ["prompt"] * 8))
-    assert answers == ["".join(WORDS)] * 8
-    assert server.attestations == 1
-
-
 def test_nobody_there(guest: BootedGuest) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         url = f"https://127.0.0.1:{free.getsockname()[1]}"
         with new_session(url, guest.papers.root) as session:
-            with pytest.raises(NetworkError):
-                session.attest()
-            with pytest.raises(NetworkError):
-                session.get("/")
+            for ask in (session.attest, lambda: session.get("/")):
+                with pytest.raises(NetworkError) as caught:
+                    ask()
+                assert str(caught.value) == f"{url}: Connection refused"
 
 
 def answering(status: int, body: bytes = b"") -> Callable[[BaseHTTPRequestHandler], None]:
@@ -169,6 +174,18 @@ def test_answers_that_are_no_completions(session: AttestedSession, server: Serve
     assert "secret" not in str(caught.value)
     server.application = answering(200, b'data: {"choices":[{"text":"whole"}]}\n\ndata: [DONE]\n\n')
     assert session.completion("Once") == "whole"
+
+
+def test_a_malformed_completion_has_a_report(session: AttestedSession, server: Server) -> None:
+    server.application = answering(200, b"data: {}\n\n")
+    with pytest.raises(FormatError) as caught:
+        session.completion("Once")
+    assert caught.value.code is Code.FORMAT_SCHEMA
+    report = caught.value.report
+    assert report is session.report
+    assert report is not None
+    assert report.failure is not None
+    assert report.failure.step == 10
 
 
 def test_an_answer_that_breaks_off(session: AttestedSession, server: Server) -> None:
