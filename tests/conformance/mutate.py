@@ -217,7 +217,7 @@ QUOTE = (
     ),
     Mutation(
         name="called-rsapss",
-        code=Code.QUOTE_SCHEME,
+        code=Code.QUOTE_SIGNATURE,
         step=8,
         change=edit("quote.signature", binary(lambda data: b"\0\x16" + data[2:])),
     ),
@@ -236,11 +236,14 @@ QUOTE = (
     *(
         Mutation(
             name=f"called-{name}",
-            code=Code.QUOTE_SCHEME,
+            code=code,
             step=8,
             change=edit("quote.signature", call_hash(to)),
         )
-        for name, to in (("sha384", _HASH_SHA384), ("sha1", _HASH_SHA1))
+        for name, to, code in (
+            ("sha384", _HASH_SHA384, Code.QUOTE_SIGNATURE),
+            ("sha1", _HASH_SHA1, Code.QUOTE_SCHEME),
+        )
     ),
     Mutation(
         name="register-changed",

@@ -87,6 +87,7 @@ def new_session(
         platform=platform,
         pcrs=release.expected,
         roots=frozenset({root}),
+        allowed={},
         max_age=timedelta(seconds=max_age_s),
     )
     attestor = Attestor(

@@ -25,7 +25,7 @@ from cryptography.x509 import verification
 from cryptography.x509.oid import NameOID, ObjectIdentifier
 
 from blindllama._platform.base import SIMULATION_ORGANISATION, Platform
-from blindllama._tpm.quote import AkPublicKey
+from blindllama._tpm.quote import CURVES, LARGEST_RSA_BITS, SMALLEST_RSA_BITS, AkPublicKey
 from blindllama.errors import AttestationKeyError, Code, UsageError
 
 __all__ = ["AIK_PURPOSE", "VerifiedAttestationKey", "verify_attestation_key"]
@@ -35,7 +35,6 @@ AIK_PURPOSE: Final = ObjectIdentifier("2.23.133.8.3")
 
 _STEP = 7
 _MOST_INTERMEDIATES: Final = 3
-_SMALLEST_RSA_BITS: Final = 2048
 
 _UNREADABLE = (
     ValueError,
@@ -235,16 +234,24 @@ def _check_leaf(leaf: x509.Certificate) -> AkPublicKey:
         )
     _check_critical(leaf)
     key = leaf.public_key()
-    if isinstance(key, rsa.RSAPublicKey) and key.key_size >= _SMALLEST_RSA_BITS:
+    if isinstance(key, rsa.RSAPublicKey) and SMALLEST_RSA_BITS <= key.key_size <= LARGEST_RSA_BITS:
         return key
-    if isinstance(key, ec.EllipticCurvePublicKey):
+    if isinstance(key, ec.EllipticCurvePublicKey) and key.curve.name in CURVES:
         return key
     raise _refusal(
         "attestation key",
         Code.AK_KEY,
-        f"RSA of at least {_SMALLEST_RSA_BITS} bits, or ECDSA",
-        f"RSA of {key.key_size} bits" if isinstance(key, rsa.RSAPublicKey) else type(key).__name__,
+        f"RSA of {SMALLEST_RSA_BITS} to {LARGEST_RSA_BITS} bits, or ECDSA on {' or '.join(CURVES)}",
+        _kind(key),
     )
+
+
+def _kind(key: object) -> str:
+    if isinstance(key, rsa.RSAPublicKey):
+        return f"RSA of {key.key_size} bits"
+    if isinstance(key, ec.EllipticCurvePublicKey):
+        return f"ECDSA on {key.curve.name}"
+    return type(key).__name__
 
 
 def _check_critical(certificate: x509.Certificate) -> None:

@@ -12,7 +12,7 @@ import contextlib
 import hashlib
 import ssl
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -41,6 +41,8 @@ class Expectation:
     pcrs: ExpectedPcrs
     roots: frozenset[bytes]
     """SHA-256 fingerprints of the platform roots that the caller accepts."""
+    allowed: Mapping[int, frozenset[bytes]]
+    """Values of the platform's firmware that the caller adds to the known ones."""
     max_age: timedelta
     """How long evidence is good for."""
 
@@ -165,6 +167,7 @@ class Attestor:
             nonce=nonce,
             spki=spki,
             now=self._clock(),
+            allowed=self._verdict.expectation.allowed,
             report=report,
         )
         with report.check(10) as detail:

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from blindllama.measurements import Sha256Hex
+from blindllama.measurements import PcrIndexText, Sha256Hex
 
 __all__ = [
     "GITHUB_ISSUER",
@@ -127,3 +127,8 @@ class VtpmPolicy(Part):
 
     roots: Annotated[tuple[Sha256Hex, ...], Field(min_length=1)]
     """SHA-256 fingerprints of root certificates (of their DER bytes)."""
+    allowed: dict[PcrIndexText, Annotated[tuple[Sha256Hex, ...], Field(min_length=1)]] = Field(
+        default_factory=dict
+    )
+    """More values, by PCR, that a register of the platform's firmware may have: those of machines
+    that the caller trusts and this SDK does not know. No other register is affected."""

@@ -171,6 +171,7 @@ class Code(StrEnum):
     # Step 9: the measurements.
     MEASUREMENT_MISMATCH = "measurement.mismatch"
     MEASUREMENT_MISSING = "measurement.missing"
+    MEASUREMENT_UNLISTED = "measurement.unlisted"
     MEASUREMENT_EVENTS = "measurement.events"
 
     # Step 10: the channel.

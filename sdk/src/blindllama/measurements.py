@@ -28,6 +28,7 @@ __all__ = [
     "MeasuredEvent",
     "Measurements",
     "MeasurementsPredicate",
+    "PcrIndexText",
     "PlatformMeasurements",
     "PlatformName",
     "Sha256Hex",
@@ -63,7 +64,9 @@ def _pcr_index(text: str) -> str:
 Sha256Hex = Annotated[str, AfterValidator(_sha256_hex)]
 """A SHA-256 digest on the wire: 64 lowercase hex digits."""
 
-_PcrIndexText = Annotated[str, AfterValidator(_pcr_index)]
+PcrIndexText = Annotated[str, AfterValidator(_pcr_index)]
+"""The number of a PCR as JSON and TOML keys hold it."""
+
 _Text = Annotated[str, Field(min_length=1, max_length=4096)]
 _Name = Annotated[str, Field(min_length=1, max_length=200)]
 
@@ -99,9 +102,9 @@ class PlatformMeasurements(_Wire):
     """The PCRs of one platform."""
 
     bank: Literal["sha256"]
-    pcrs: Annotated[dict[_PcrIndexText, Sha256Hex], Field(min_length=1, max_length=PCR_COUNT)]
+    pcrs: Annotated[dict[PcrIndexText, Sha256Hex], Field(min_length=1, max_length=PCR_COUNT)]
     machine: MachineProfile | None = None
-    events: dict[_PcrIndexText, Annotated[tuple[MeasuredEvent, ...], Field(max_length=4096)]] = (
+    events: dict[PcrIndexText, Annotated[tuple[MeasuredEvent, ...], Field(max_length=4096)]] = (
         Field(default_factory=dict)
     )
 

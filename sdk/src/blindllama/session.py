@@ -24,6 +24,7 @@ from blindllama._channel import Origin, parse_origin
 from blindllama._completion import COMPLETIONS_PATH, completion_request, completion_texts
 from blindllama._memory import ReleaseMemory
 from blindllama.errors import NetworkError, UsageError, VerificationError
+from blindllama.pcr import parse_pcr_index
 from blindllama.policy import Policy
 from blindllama.release import VerifiedRelease, verify_release
 from blindllama.report import Report
@@ -297,6 +298,10 @@ def _expectation(release: VerifiedRelease, policy: Policy, max_age: timedelta) -
         platform=release.platform,
         pcrs=release.expected,
         roots=frozenset(bytes.fromhex(root) for root in policy.vtpm.roots),
+        allowed={
+            parse_pcr_index(index): frozenset(bytes.fromhex(value) for value in values)
+            for index, values in policy.vtpm.allowed.items()
+        },
         max_age=max_age,
     )
 

@@ -16,13 +16,15 @@ from blindllama._ak import VerifiedAttestationKey, verify_attestation_key
 from blindllama._platform.base import Platform
 from blindllama._platform.registry import platform_named
 from blindllama._tpm.quote import ExpectedQuote, VerifiedQuote, qualifying_data, verify_quote
-from blindllama.errors import ChannelBindingError, Code, MeasurementError
+from blindllama.errors import ChannelBindingError, Code, MeasurementError, UsageError
 from blindllama.evidence import Evidence, parse_evidence
 from blindllama.explain import explain_mismatch
 from blindllama.measurements import ExpectedPcrs, PlatformName
 from blindllama.report import Report
 
 __all__ = ["VerifiedEvidence", "verify_evidence"]
+
+_NONE_BESIDES: Mapping[int, frozenset[bytes]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,10 +40,12 @@ class VerifiedEvidence:
     reset_count: int
     """TPM resets; a host that simulates the TPM can make it what it likes."""
     restart_count: int
+    clock_ms: int
+    """How long the TPM was powered, by its own account."""
     verified_at: datetime
 
 
-def verify_evidence(
+def verify_evidence(  # noqa: PLR0913 - each argument is a separate decision of the caller
     document: bytes,
     *,
     expected: ExpectedPcrs,
@@ -50,6 +54,7 @@ def verify_evidence(
     nonce: bytes,
     spki: bytes,
     now: datetime,
+    allowed: Mapping[int, frozenset[bytes]] = _NONE_BESIDES,
     report: Report | None = None,
 ) -> VerifiedEvidence:
     """Return what the evidence proves about the holder of the TLS key.
@@ -62,6 +67,7 @@ def verify_evidence(
         nonce: The caller's 32 random bytes, never used before.
         spki: SubjectPublicKeyInfo of the TLS peer, DER.
         now: The time of the check, with a time zone.
+        allowed: Values that registers of the platform's firmware may have, besides the known.
         report: Takes the checks 6 to 9; a new one when not given.
 
     Raises:
@@ -70,6 +76,11 @@ def verify_evidence(
     """
     checks = Report() if report is None else report
     place = platform_named(platform)
+    if not allowed.keys() <= place.allowed.keys():
+        raise UsageError(
+            f"registers with more allowed values on {platform}; "
+            f"expected some of {sorted(place.allowed)}; got {sorted(allowed)}"
+        )
     with checks.check(6) as detail:
         evidence = parse_evidence(document)
         detail.update({"kind": evidence.kind, "size": f"{len(document)} bytes"})
@@ -84,7 +95,8 @@ def verify_evidence(
         detail.update(_quote_detail(quote, evidence))
     with checks.check(9) as detail:
         _check_measurements(quote, evidence, place, expected)
-        detail.update(_measurement_detail(quote, expected))
+        detail.update(_measurement_detail(quote, place, expected))
+        detail.update(_check_firmware(quote, place, expected, allowed))
     return VerifiedEvidence(
         platform=platform,
         spki=spki,
@@ -92,6 +104,7 @@ def verify_evidence(
         attestation_key_subject=ak.subject,
         reset_count=quote.clock.reset_count,
         restart_count=quote.clock.restart_count,
+        clock_ms=quote.clock.clock_ms,
         verified_at=now,
     )
 
@@ -173,6 +186,33 @@ def _check_measurements(
         )
 
 
+def _check_firmware(
+    quote: VerifiedQuote,
+    platform: Platform,
+    expected: ExpectedPcrs,
+    besides: Mapping[int, frozenset[bytes]],
+) -> Mapping[str, str]:
+    """Return where each value is known from that no release predicts and that may not be any."""
+    known = {}
+    for index, goldens in platform.allowed.items():
+        value = quote.values[index]
+        if index in expected.values:
+            continue
+        seen = [golden.seen for golden in goldens if hmac.compare_digest(golden.value, value)]
+        if not seen and value in besides.get(index, frozenset()):
+            seen = ["the policy allows it"]
+        if not seen:
+            raise MeasurementError(
+                f"PCR {index}, which the firmware of {platform.name} fills",
+                code=Code.MEASUREMENT_UNLISTED,
+                step=9,
+                expected=" or ".join(golden.value.hex() for golden in goldens),
+                got=value.hex(),
+            )
+        known[f"PCR {index} (known firmware)"] = f"{value.hex()}: {seen[0]}"
+    return MappingProxyType(known)
+
+
 def _equal(quote: VerifiedQuote, expected: ExpectedPcrs, index: int) -> bool:
     return hmac.compare_digest(quote.values[index], expected.values[index])
 
@@ -194,16 +234,21 @@ def _quote_detail(quote: VerifiedQuote, evidence: Evidence) -> Mapping[str, str]
             "registers": ", ".join(str(index) for index in quote.values),
             "callers": str(evidence.nonce_path.leaves),
             "TPM resets": str(quote.clock.reset_count),
+            "TPM restarts": str(quote.clock.restart_count),
+            "TPM clock": f"{quote.clock.clock_ms} ms powered"
+            + ("" if quote.clock.safe else ", may have gone back"),
             "firmware": f"0x{quote.firmware_version:016x}",
         }
     )
 
 
-def _measurement_detail(quote: VerifiedQuote, expected: ExpectedPcrs) -> Mapping[str, str]:
+def _measurement_detail(
+    quote: VerifiedQuote, platform: Platform, expected: ExpectedPcrs
+) -> Mapping[str, str]:
     equal = ", ".join(str(index) for index in sorted(expected.values))
     reported = {
         f"PCR {index} (reported)": value.hex()
         for index, value in quote.values.items()
-        if index not in expected.values
+        if index not in expected.values and index not in platform.allowed
     }
     return MappingProxyType({"equal": f"PCR {equal}", **reported})

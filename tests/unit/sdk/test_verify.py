@@ -63,6 +63,21 @@ def test_the_report_tells_what_was_seen(guest: BootedGuest) -> None:
     assert "PCR 4 (reported)" not in checks[9].detail
 
 
+def test_the_report_tells_the_time_of_the_tpm(guest: BootedGuest) -> None:
+    detail = next(check.detail for check in verify(guest).checks if check.step == 8)
+    assert (detail["TPM resets"], detail["TPM restarts"]) == ("7", "1")
+    assert detail["TPM clock"] == "123456 ms powered"
+    assert isinstance(guest.quoter, SoftwareQuoter)
+    guest.quoter.statement = replace(guest.quoter.statement, safe=0)
+    detail = next(check.detail for check in verify(guest).checks if check.step == 8)
+    assert detail["TPM clock"] == "123456 ms powered, may have gone back"
+
+
+def test_a_simulated_platform_has_no_firmware_that_a_policy_could_allow(guest: BootedGuest) -> None:
+    with pytest.raises(UsageError):
+        verify(guest, allowed={0: frozenset({bytes(32)})})
+
+
 def test_a_refusal_carries_the_report(guest: BootedGuest) -> None:
     with pytest.raises(VerificationError) as caught:
         verify(guest, nonce=bytes(32))

@@ -2,23 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from cryptography import x509
 
 from blindllama._tpm.structures import HashAlgorithm, SignatureScheme
 from blindllama.errors import UsageError
 from blindllama.measurements import PlatformName
+from blindllama.pcr import PcrBank
 
-__all__ = ["QUOTED_PCRS", "SIMULATION_ORGANISATION", "Platform"]
+__all__ = ["ALL_SCHEMES", "QUOTED_PCRS", "SIMULATION_ORGANISATION", "Golden", "Platform"]
 
 QUOTED_PCRS = frozenset(range(16))
 """Every platform quotes the sixteen registers of the static root of trust: a register that is not
 quoted cannot be reported, and one that is missing has been a way around verification."""
 
+ALL_SCHEMES = frozenset(
+    (scheme, hashed)
+    for scheme in SignatureScheme
+    for hashed in (HashAlgorithm.SHA256, HashAlgorithm.SHA384)
+)
+"""Every scheme that the verification knows; a platform whose keys have one of them allows one."""
+
 SIMULATION_ORGANISATION = "BlindLlama simulated vTPM (never a production root)"
 """The organisation in the subject of every root that a simulation makes for itself."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Golden:
+    """A value that a register of the platform's own firmware was seen to have."""
+
+    value: bytes
+    """32 bytes."""
+    seen: str
+    """When, and on what."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +54,11 @@ class Platform:
     quoted: frozenset[int]
     """The registers that a quote must select: exactly these."""
     enforced: frozenset[int]
-    """The registers that must have the release's value; the others are reported."""
+    """The registers that must have the release's value."""
+    allowed: Mapping[int, tuple[Golden, ...]] = field(default_factory=lambda: MappingProxyType({}))
+    """The registers that the platform's firmware fills, with the values that it is known to have:
+    any of them will do, and so will those that the caller's policy adds. A release that predicts
+    such a register has the say. Registers neither enforced nor here are reported."""
     schemes: frozenset[tuple[SignatureScheme, HashAlgorithm]]
     """How the platform's attestation keys sign."""
     roots: frozenset[bytes] | None
@@ -55,3 +78,10 @@ class Platform:
                 f"enforced PCRs of {self.name}; expected some of {sorted(self.quoted)}; "
                 f"got {sorted(self.enforced)}"
             )
+        for index, values in self.allowed.items():
+            sizes = {len(golden.value) for golden in values}
+            if index not in self.quoted - self.enforced or sizes != {PcrBank.SHA256.size_bytes}:
+                raise UsageError(
+                    f"allowed values of PCR {index} of {self.name}; "
+                    "expected some values of 32 bytes for a register that is not enforced"
+                )

@@ -3,14 +3,14 @@
 The host makes the TPM and its root, so a quote says what the host's owner deployed and protects
 from remote attackers only. Registers 6, 8, 10 and 14 are reported: nothing of the release is in
 them. 0 and 1 are golden values of one machine profile (firmware, processors, memory, devices).
+Who deploys the TPM chooses its key, so every scheme will do.
 """
 
 from __future__ import annotations
 
 from cryptography import x509
 
-from blindllama._platform.base import QUOTED_PCRS, Platform
-from blindllama._tpm.structures import HashAlgorithm, SignatureScheme
+from blindllama._platform.base import ALL_SCHEMES, QUOTED_PCRS, Platform
 from blindllama.measurements import PlatformName
 
 __all__ = ["QEMU_SWTPM"]
@@ -27,7 +27,7 @@ QEMU_SWTPM = Platform(
     simulation=True,
     quoted=QUOTED_PCRS,
     enforced=frozenset({0, 1, 2, 3, 4, 5, 7, 9, 11, 12, 13, 15}),
-    schemes=frozenset({(SignatureScheme.RSASSA, HashAlgorithm.SHA256)}),
+    schemes=ALL_SCHEMES,
     roots=None,
     check_leaf=_check_leaf,
 )

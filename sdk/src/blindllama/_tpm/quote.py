@@ -42,6 +42,9 @@ from blindllama.errors import Code, FreshnessError, QuoteError, UsageError
 from blindllama.pcr import PCR_COUNT, PcrBank
 
 __all__ = [
+    "CURVES",
+    "LARGEST_RSA_BITS",
+    "SMALLEST_RSA_BITS",
     "AkPublicKey",
     "ExpectedQuote",
     "VerifiedQuote",
@@ -63,11 +66,11 @@ _QUALIFYING_DATA_BYTES: Final = 32
 _SIZE_OF_SELECT: Final = 3
 """Octets of a PC client's PCR bitmap: 24 registers (PC Client Platform TPM Profile, 4.6)."""
 
-_SMALLEST_RSA_BITS: Final = 2048
-_LARGEST_RSA_BITS: Final = 4096
+SMALLEST_RSA_BITS: Final = 2048
+LARGEST_RSA_BITS: Final = 4096
 """TPMs make no larger keys, and verification time grows with the size."""
 
-_CURVES: Final = ("secp256r1", "secp384r1")
+CURVES: Final = ("secp256r1", "secp384r1")
 
 _HASHES: Final[Mapping[int, type[hashes.HashAlgorithm]]] = MappingProxyType(
     {HashAlgorithm.SHA256: hashes.SHA256, HashAlgorithm.SHA384: hashes.SHA384}
@@ -280,15 +283,15 @@ def _check_selection(selections: tuple[PcrSelection, ...], expected: frozenset[i
 
 def _check_key(key: AkPublicKey, signature: RsaSignature | EcdsaSignature) -> None:
     if isinstance(signature, EcdsaSignature):
-        if not isinstance(key, ec.EllipticCurvePublicKey) or key.curve.name not in _CURVES:
-            raise _wrong_scheme(f"an ECDSA key on {' or '.join(_CURVES)}", _key_text(key))
+        if not isinstance(key, ec.EllipticCurvePublicKey) or key.curve.name not in CURVES:
+            raise _wrong_scheme(f"an ECDSA key on {' or '.join(CURVES)}", _key_text(key))
     elif (
         not isinstance(key, rsa.RSAPublicKey)
-        or not _SMALLEST_RSA_BITS <= key.key_size <= _LARGEST_RSA_BITS
+        or not SMALLEST_RSA_BITS <= key.key_size <= LARGEST_RSA_BITS
         or len(signature.value) != key.key_size // 8
     ):
         raise _wrong_scheme(
-            f"an RSA key of {_SMALLEST_RSA_BITS} to {_LARGEST_RSA_BITS} bits, signature as long",
+            f"an RSA key of {SMALLEST_RSA_BITS} to {LARGEST_RSA_BITS} bits, signature as long",
             f"{_key_text(key)}, signature of {len(signature.value)} bytes",
         )
 

@@ -96,6 +96,19 @@ def test_2023_holds_at_its_time(azure: Path) -> None:
     )
 
 
+def test_the_firmware_of_real_machines_is_known(azure: Path) -> None:
+    listed = {
+        index: {golden.value for golden in goldens}
+        for index, goldens in AZURE_TRUSTED_LAUNCH.allowed.items()
+    }
+    seen = (Document2023(azure).pcrs, _pcrs_of_2026(azure))
+    assert listed == {index: {pcrs[index] for pcrs in seen} for index in (0, 1, 2, 3, 7)}
+
+
+def _pcrs_of_2026(folder: Path) -> dict[int, bytes]:
+    return _pcrs_of_blob((folder / "trusted-launch-2026/tl-2026-07-27-pcrs.bin").read_bytes())
+
+
 @pytest.mark.parametrize(
     ("now", "code"),
     [
