@@ -21,6 +21,8 @@ _ARC = "1.3.6.1.4.1.57264.1"
 ISSUER_V1 = x509.ObjectIdentifier(f"{_ARC}.1")
 """The issuer as bare bytes; deprecated, and still what some clients read."""
 ISSUER = x509.ObjectIdentifier(f"{_ARC}.8")
+RUNNER = x509.ObjectIdentifier(f"{_ARC}.11")
+"""On whose machine the job ran: `github-hosted` or `self-hosted`."""
 SOURCE_REPOSITORY = x509.ObjectIdentifier(f"{_ARC}.12")
 SOURCE_COMMIT = x509.ObjectIdentifier(f"{_ARC}.13")
 SOURCE_REF = x509.ObjectIdentifier(f"{_ARC}.14")
@@ -38,6 +40,8 @@ class Source:
     """The path in it of the workflow that was started."""
     ref: str
     commit: str
+    runner: str
+    """On whose machine it ran: `github-hosted` or `self-hosted`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,12 +73,12 @@ def holder_of(certificate: x509.Certificate) -> Holder:
 
 
 def _source(says: Mapping[x509.ObjectIdentifier, str]) -> Source | None:
-    repository, ref = says.get(SOURCE_REPOSITORY), says.get(SOURCE_REF)
-    commit, config = says.get(SOURCE_COMMIT), says.get(BUILD_CONFIG)
-    if repository is None or ref is None or commit is None or config is None:
+    named = (SOURCE_REPOSITORY, SOURCE_REF, SOURCE_COMMIT, BUILD_CONFIG, RUNNER)
+    if not says.keys() >= set(named):
         return None
+    repository, ref, commit, config, runner = (says[oid] for oid in named)
     workflow = config.removeprefix(f"{repository}/").removesuffix(f"@{ref}")
-    return Source(repository=repository, workflow=workflow, ref=ref, commit=commit)
+    return Source(repository=repository, workflow=workflow, ref=ref, commit=commit, runner=runner)
 
 
 def _texts(certificate: x509.Certificate) -> dict[x509.ObjectIdentifier, str]:

@@ -136,7 +136,7 @@ def provenance_statement(
     predicate = ProvenancePredicate(
         build_definition=BuildDefinition(
             external_parameters=ExternalParameters(step=step, spec=dict(spec)),
-            internal_parameters={},
+            internal_parameters=_internal(run.source),
             resolved_dependencies=dependencies,
         ),
         run_details=RunDetails(
@@ -152,3 +152,8 @@ def provenance_statement(
         predicate_type=PROVENANCE_TYPE,
         predicate=predicate.model_dump(by_alias=True, mode="json"),
     )
+
+
+def _internal(source: Source | None) -> dict[str, Any]:
+    """What the builder says of itself, as GitHub's own attestations do; nothing else is said."""
+    return {} if source is None else {"github": {"runner_environment": source.runner}}

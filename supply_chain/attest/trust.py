@@ -104,8 +104,13 @@ class Authority:
         """The source as a policy names it."""
         if self.source is None:
             return None
-        return GithubSource(
-            repository=self.source.repository, workflow=self.source.workflow, ref=self.source.ref
+        return GithubSource.model_validate(
+            {
+                "repository": self.source.repository,
+                "workflow": self.source.workflow,
+                "ref": self.source.ref,
+                "runner": self.source.runner,
+            }
         )
 
 

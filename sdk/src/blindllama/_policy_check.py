@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
-from blindllama._policy_parts import GITHUB_ISSUER
+from blindllama._owner_key import owner_public_key
+from blindllama._policy_parts import GITHUB_ISSUER, Owner, OwnerIdentity
 from blindllama._strict_json import parse_json
 from blindllama.errors import Code, FormatError, PolicyError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from pydantic import ValidationError
 
-    from blindllama._policy_parts import RebuilderIdentity, RebuilderPolicy, SignerPolicy
+    from blindllama._policy_parts import GithubSource, RebuilderPolicy, SignerPolicy
 
 __all__ = [
     "check_github",
     "check_owners",
     "check_rebuilders",
     "check_repeats",
+    "check_source",
     "check_trust_root",
     "policy_refusal",
 ]
@@ -32,6 +34,22 @@ _WORKFLOW = re.compile(
 """A workflow at one ref, as certificates name it; nothing shorter names a builder."""
 _TRUST_ROOT_LIMIT = 512 * 1024
 _ABSENT = frozenset({"missing", "too_short", "string_too_short"})
+
+
+class Sourced(Protocol):
+    """A part of a policy that names a Sigstore identity."""
+
+    @property
+    def issuer(self) -> str:
+        """Who vouches for the identity."""
+
+    @property
+    def identity(self) -> str:
+        """The certificate's subject alternative name."""
+
+    @property
+    def github(self) -> GithubSource | None:
+        """What an identity of GitHub Actions must have been given to build."""
 
 
 def policy_refusal(exc: ValidationError) -> PolicyError:
@@ -71,24 +89,41 @@ def check_trust_root(text: str, *, stamps: bool, place: str = "sigstore") -> Non
             )
 
 
-def check_owners(keys: Mapping[str, str]) -> None:
-    """Refuse an owner key of which nobody can know the private half.
-
-    Cryptography's own check happens at step 3; here only the all-zero key, which is what an
-    unfilled template holds, is named.
+def check_owners(owners: Sequence[Owner | OwnerIdentity]) -> None:
+    """Refuse an owner whose key is none, who is named twice, or whose source is missing.
 
     Raises:
-        PolicyError: `policy.owner_key`.
+        PolicyError: `policy.owner_key`, `policy.invalid`.
     """
-    for keyid, public in keys.items():
-        if not int(public, 16):
-            raise PolicyError(
-                f"policy, layout.owners, key {keyid[:16]}",
-                code=Code.POLICY_OWNER_KEY,
-                step=_STEP,
-                expected="an ed25519 public key",
-                got="zeros",
-            )
+    for owner in owners:
+        if isinstance(owner, OwnerIdentity):
+            check_source("layout.owners", owner)
+        else:
+            _check_owner_key(owner)
+    check_repeats(
+        "layout.owners",
+        [
+            owner.keyid if isinstance(owner, Owner) else (owner.issuer, owner.identity)
+            for owner in owners
+        ],
+    )
+
+
+def _check_owner_key(owner: Owner) -> None:
+    reason = "zeros, as in a template"
+    try:
+        owner_public_key(owner)
+        if owner.public.strip("0"):
+            return
+    except ValueError as exc:
+        reason = str(exc)
+    raise PolicyError(
+        f"policy, layout.owners, key {owner.keyid[:16]}",
+        code=Code.POLICY_OWNER_KEY,
+        step=_STEP,
+        expected=f"a public key for {owner.scheme}",
+        got=reason,
+    )
 
 
 def check_repeats(what: str, values: Sequence[object]) -> None:
@@ -119,7 +154,7 @@ def check_rebuilders(rebuilders: RebuilderPolicy, signer: SignerPolicy, *, stamp
             got=known,
         )
     for entry in rebuilders.identities:
-        _check_source("rebuilders", entry)
+        check_source("rebuilders", entry)
         if entry.trusted_root is not None:
             check_trust_root(entry.trusted_root, stamps=stamps, place="rebuilders")
         elif (entry.issuer, entry.identity) == (signer.issuer, signer.identity):
@@ -141,7 +176,7 @@ def check_github(signer: SignerPolicy) -> None:
     Raises:
         PolicyError: `policy.invalid`.
     """
-    _check_source("signer", signer)
+    check_source("signer", signer)
     if signer.issuer == GITHUB_ISSUER and signer.builder_id != signer.identity:
         raise PolicyError(
             "policy, signer.builder_id of a GitHub identity",
@@ -152,8 +187,12 @@ def check_github(signer: SignerPolicy) -> None:
         )
 
 
-def _check_source(place: str, who: SignerPolicy | RebuilderIdentity) -> None:
-    """Refuse a GitHub identity that is no workflow or has no source, and a source elsewhere."""
+def check_source(place: str, who: Sourced) -> None:
+    """Refuse a GitHub identity that is no workflow or has no source, and a source elsewhere.
+
+    Raises:
+        PolicyError: `policy.invalid`.
+    """
     from_github = who.issuer == GITHUB_ISSUER
     if from_github != (who.github is not None):
         raise PolicyError(

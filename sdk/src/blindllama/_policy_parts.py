@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import re
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from blindllama.measurements import PcrIndexText, Sha256Hex
 
@@ -13,12 +14,14 @@ __all__ = [
     "GithubSource",
     "LayoutPolicy",
     "Owner",
+    "OwnerIdentity",
     "Part",
     "RebuilderIdentity",
     "RebuilderPolicy",
     "ReleasePolicy",
     "SignerPolicy",
     "SigstorePolicy",
+    "VerifierPolicy",
     "VtpmPolicy",
 ]
 
@@ -27,6 +30,10 @@ GITHUB_ISSUER = "https://token.actions.githubusercontent.com"
 
 _TRUST_ROOT_LIMIT = 1 << 20
 """Most characters of a trust root; one takes about 10 KiB."""
+
+
+_REF_PATTERN = r"^refs/tags/[A-Za-z0-9._+-]+(/[A-Za-z0-9._+-]+)*\*([A-Za-z0-9._+-]+\*?)?$"
+"""Tags only, a name before the first of at most two stars, and no other sign with a meaning."""
 
 
 def _not_blank(text: str) -> str:
@@ -61,9 +68,28 @@ class GithubSource(Part):
     """The source repository's URL, as in certificate extension 1.3.6.1.4.1.57264.1.12."""
     workflow: Annotated[str, Field(pattern=r"^\.github/workflows/[\w.-]+\.ya?ml$")]
     """Path of the calling workflow inside the repository (extension .18)."""
-    ref: Annotated[str, Field(pattern=r"^refs/(heads|tags)/[^\s*]+$")]
+    ref: Annotated[str, Field(pattern=r"^refs/(heads|tags)/[^\s*]+$")] | None = None
     """The full ref (extension .14); a branch and a tag of the same name differ, and so does a
     pull request, which has no full ref of this form."""
+    ref_pattern: Annotated[str, Field(pattern=_REF_PATTERN)] | None = None
+    """Instead of `ref`: the tags that will do, such as `refs/tags/v*`. It is compared with the
+    whole ref; `*` stands for at least one character and never for a `/`. There is no pattern for
+    branches, which move, nor one that begins with `*`, which whoever may push a tag would meet."""
+    runner: Literal["github-hosted", "self-hosted"] = "github-hosted"
+    """Where the build ran (extension .11): on a machine of GitHub's, or on somebody's own."""
+
+    @model_validator(mode="after")
+    def _one_demand(self) -> Self:
+        if (self.ref is None) == (self.ref_pattern is None):
+            raise ValueError("expected either ref or ref_pattern")
+        return self
+
+    def accepts_ref(self, ref: str) -> bool:
+        """Tell whether a build of that full ref will do."""
+        if self.ref_pattern is None:
+            return ref == self.ref
+        parts = (re.escape(part) for part in self.ref_pattern.split("*"))
+        return re.fullmatch(r"[A-Za-z0-9._+-]+".join(parts), ref) is not None
 
 
 class SignerPolicy(Part):
@@ -91,15 +117,34 @@ class Owner(Part):
     """A key that must have signed the layout."""
 
     keyid: Sha256Hex
-    scheme: Literal["ed25519"]
-    public: Sha256Hex
-    """The raw public key, 32 bytes in lowercase hex."""
+    scheme: Literal["ed25519", "ecdsa-sha2-nistp256", "rsassa-pss-sha256"]
+    public: Annotated[str, Field(min_length=1, max_length=4096)]
+    """The public key: 32 bytes in lowercase hex for ed25519, else PEM (SubjectPublicKeyInfo)."""
+
+
+class OwnerIdentity(Part):
+    """A Sigstore identity that must have signed the layout."""
+
+    issuer: _Text
+    identity: _Text
+    github: GithubSource | None = None
 
 
 class LayoutPolicy(Part):
     """Who owns the layout; every owner must have signed it."""
 
-    owners: Annotated[tuple[Owner, ...], Field(min_length=1)]
+    owners: Annotated[tuple[Owner | OwnerIdentity, ...], Field(min_length=1, max_length=16)]
+
+
+class VerifierPolicy(Part):
+    """Whose summary of a verification the caller believes (`blindllama.summary`)."""
+
+    id: _Text
+    """The verifier's URI, as the summary names it."""
+    issuer: _Text
+    identity: _Text
+    """The certificate's subject alternative name."""
+    github: GithubSource | None = None
 
 
 class RebuilderIdentity(Part):

@@ -76,6 +76,7 @@ class Code(StrEnum):
     BUNDLE_ISSUER = "bundle.issuer"
     BUNDLE_IDENTITY = "bundle.identity"
     BUNDLE_SOURCE = "bundle.source"
+    BUNDLE_RUNNER = "bundle.runner"
     BUNDLE_NO_TIMESTAMP = "bundle.no_timestamp"
     BUNDLE_NO_INCLUSION_PROMISE = "bundle.no_inclusion_promise"
     BUNDLE_OUTSIDE_VALIDITY = "bundle.outside_validity"
@@ -86,6 +87,7 @@ class Code(StrEnum):
     PROVENANCE_BUILD_TYPE = "provenance.build_type"
     PROVENANCE_BUILDER = "provenance.builder"
     PROVENANCE_SOURCE = "provenance.source"
+    PROVENANCE_RUNNER = "provenance.runner"
     PROVENANCE_PARAMETERS = "provenance.parameters"
     PROVENANCE_STEP = "provenance.step"
 

@@ -18,6 +18,7 @@ from blindllama._policy_check import (
     check_owners,
     check_rebuilders,
     check_repeats,
+    check_source,
     check_trust_root,
     policy_refusal,
 )
@@ -26,12 +27,14 @@ from blindllama._policy_parts import (
     GithubSource,
     LayoutPolicy,
     Owner,
+    OwnerIdentity,
     Part,
     RebuilderIdentity,
     RebuilderPolicy,
     ReleasePolicy,
     SignerPolicy,
     SigstorePolicy,
+    VerifierPolicy,
     VtpmPolicy,
 )
 from blindllama._policy_preset import PUBLIC_GOOD, pinned_roots, trusted_root_text
@@ -45,12 +48,14 @@ __all__ = [
     "GithubSource",
     "LayoutPolicy",
     "Owner",
+    "OwnerIdentity",
     "Policy",
     "RebuilderIdentity",
     "RebuilderPolicy",
     "ReleasePolicy",
     "SignerPolicy",
     "SigstorePolicy",
+    "VerifierPolicy",
     "VtpmPolicy",
 ]
 
@@ -73,6 +78,8 @@ class Policy(Part):
     layout: LayoutPolicy
     rebuilders: RebuilderPolicy = RebuilderPolicy()
     vtpm: VtpmPolicy
+    verifier: VerifierPolicy | None = None
+    """Whose summaries to believe; a release is verified without them."""
 
     def __init__(self, /, **parts: Any) -> None:  # noqa: ANN401 - refused unless it has the types of the fields
         """Make a policy from its parts, shaped as in the TOML file.
@@ -89,12 +96,13 @@ class Policy(Part):
                 "nesting of the policy", code=Code.POLICY_UNREADABLE, step=_STEP
             ) from exc
         check_trust_root(self.sigstore.trusted_root, stamps=self.sigstore.require_timestamp)
-        check_owners({owner.keyid: owner.public for owner in self.layout.owners})
-        check_repeats("layout.owners", [owner.keyid for owner in self.layout.owners])
+        check_owners(self.layout.owners)
         check_repeats("vtpm.roots", self.vtpm.roots)
         check_repeats("rebuilders.identities", self.rebuilders.identities)
         check_rebuilders(self.rebuilders, self.signer, stamps=self.sigstore.require_timestamp)
         check_github(self.signer)
+        if self.verifier is not None:
+            check_source("verifier", self.verifier)
 
     @property
     def platform_name(self) -> PlatformName:
@@ -171,7 +179,7 @@ class Policy(Part):
         ref: str,
         *,
         trusted_root: str | Path,
-        owners: Iterable[Owner],
+        owners: Iterable[Owner | OwnerIdentity],
         platform: PlatformName | str,
         builder: str | None = None,
         name: str | None = None,
@@ -187,7 +195,8 @@ class Policy(Part):
         Args:
             repository: The source repository, `OWNER/NAME`.
             workflow: File name of the calling workflow, such as `release.yml`.
-            ref: The full ref it ran for, such as `refs/tags/v1.2.0`.
+            ref: The full ref it ran for, such as `refs/tags/v1.2.0`, or a pattern of tags, such as
+                `refs/tags/v*`; a ref itself never holds a `*`.
             trusted_root: Sigstore trusted root: its JSON, the path of its file, or `PUBLIC_GOOD`
                 for the public instance, as the installed `sigstore` package ships it.
             owners: The layout's owners; all must have signed.
@@ -220,7 +229,7 @@ class Policy(Part):
                 "github": {
                     "repository": f"https://github.com/{repository}",
                     "workflow": f".github/workflows/{workflow}",
-                    "ref": ref,
+                    "ref_pattern" if "*" in ref else "ref": ref,
                 },
             },
             sigstore={"trusted_root": trusted_root_text(trusted_root)},

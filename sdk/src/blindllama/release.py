@@ -153,7 +153,9 @@ def verify_release(
         detail["builder"] = policy.signer.builder_id
         detail["signed at"] = statements.measured.signed_at.isoformat()
     with report.check(3) as detail:
-        layout = verify_layout(document.layout, owners=policy.layout.owners, now=now)
+        layout = verify_layout(
+            document.layout, owners=policy.layout.owners, bundles=bundles, now=now
+        )
         steps = verify_links(document.links, layout=layout, bundles=bundles)
         _check_chain(statements, layout, steps)
         rebuilt = verify_rebuilds(

@@ -8,13 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from hypothesis import given
 from hypothesis import strategies as st
 
 from blindllama._platform.azure import ROOT_2023
 from blindllama.errors import Code, PolicyError
 from blindllama.measurements import PlatformName
-from blindllama.policy import GITHUB_ISSUER, PUBLIC_GOOD, Owner, Policy
+from blindllama.policy import GITHUB_ISSUER, PUBLIC_GOOD, GithubSource, Owner, Policy
 
 ROOT = {"tlogs": [1], "certificateAuthorities": [1], "ctlogs": [1], "timestampAuthorities": [1]}
 GITHUB = {
@@ -222,6 +224,8 @@ class TestGithub:
             ("ref", "refs/tags/*"),
             ("ref", "refs/tags/"),
             ("ref", "refs/tags/v1 refs/heads/x"),
+            ("ref_pattern", "refs/tags/v*"),
+            ("runner", "any"),
             ("repository", "owner/name"),
             ("repository", "https://github.com/owner"),
             ("repository", "https://github.com.evil.example/owner/name"),
@@ -232,6 +236,136 @@ class TestGithub:
     )
     def test_loose_sources_are_refused(self, field: str, value: str) -> None:
         assert refusal(self.signer(github=GITHUB | {field: value})).code is Code.POLICY_INVALID
+
+    @pytest.mark.parametrize(
+        "pattern",
+        [
+            ".*",
+            "refs/.*",
+            "refs/*",
+            "refs/tags/*",
+            "refs/tags/**",
+            "refs/tags/v**",
+            "refs/tags/v*?",
+            "refs/tags/v[0-9]*",
+            "refs/tags/v*|refs/heads/x",
+            "refs/tags/(v*)",
+            "^refs/tags/v*$",
+            "refs/tags/v*\n",
+            "refs/tags//v*",
+            "refs/tags/v1",
+            "refs/heads/v*",
+            "refs/heads/*",
+            "refs/pull/*",
+            "refs/pull/*/merge",
+            "tags/v*",
+            "v*",
+            "*",
+            "",
+        ],
+    )
+    def test_s3_loose_patterns_are_refused(self, pattern: str) -> None:
+        source = {k: v for k, v in GITHUB.items() if k != "ref"} | {"ref_pattern": pattern}
+        code = refusal(self.signer(github=source)).code
+        assert code in {Code.POLICY_INVALID, Code.POLICY_EMPTY}
+
+    def test_one_of_ref_and_pattern(self) -> None:
+        source = {k: v for k, v in GITHUB.items() if k != "ref"}
+        assert refusal(self.signer(github=source)).code is Code.POLICY_INVALID
+        Policy.from_mapping(self.signer(github=source | {"ref_pattern": "refs/tags/v*"}))
+
+    @pytest.mark.parametrize(
+        ("pattern", "yes", "no"),
+        [
+            (
+                "refs/tags/v*",
+                ["refs/tags/v1", "refs/tags/v1.2.3-rc.1+build"],
+                [
+                    "refs/tags/v",
+                    "refs/tags/v1/x",
+                    "refs/tags/w1",
+                    "refs/heads/v1",
+                    "refs/pull/1/merge",
+                    "xrefs/tags/v1",
+                    "refs/tags/v1\n",
+                    "refs/tags/v1 ",
+                    "refs/tags/vä",
+                ],
+            ),
+            ("refs/tags/v1.*", ["refs/tags/v1.0"], ["refs/tags/v1x0", "refs/tags/v1."]),
+            ("refs/tags/a/v*-*", ["refs/tags/a/v1-2"], ["refs/tags/a/v1", "refs/tags/b/v1-2"]),
+        ],
+    )
+    def test_s3_a_pattern_is_compared_with_the_whole_ref(
+        self, pattern: str, yes: list[str], no: list[str]
+    ) -> None:
+        source = GithubSource(
+            repository=GITHUB["repository"], workflow=GITHUB["workflow"], ref_pattern=pattern
+        )
+        assert [ref for ref in (*yes, *no) if source.accepts_ref(ref)] == yes
+
+
+def pem(key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey) -> str:
+    return (
+        key.public_key()
+        .public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+        .decode()
+    )
+
+
+class TestOwners:
+    """Who may own a layout: a key of one of three schemes, or a Sigstore identity."""
+
+    P256 = pem(ec.generate_private_key(ec.SECP256R1()))
+    RSA = pem(rsa.generate_private_key(65537, 2048))
+
+    def owner(self, scheme: str, public: str) -> dict[str, Any]:
+        owner = {"keyid": "aa" * 32, "scheme": scheme, "public": public}
+        return changed("layout.owners", [owner])
+
+    def test_three_schemes(self) -> None:
+        for scheme, public in (
+            ("ed25519", "bb" * 32),
+            ("ecdsa-sha2-nistp256", self.P256),
+            ("rsassa-pss-sha256", self.RSA),
+        ):
+            policy = Policy.from_mapping(self.owner(scheme, public))
+            assert Policy.from_bytes(policy.to_toml().encode()) == policy
+
+    @pytest.mark.parametrize(
+        ("scheme", "public"),
+        [
+            ("ed25519", "bb"),
+            ("ed25519", "BB" * 32),
+            ("ed25519", P256),
+            ("ecdsa-sha2-nistp256", "bb" * 32),
+            ("ecdsa-sha2-nistp256", RSA),
+            ("ecdsa-sha2-nistp256", pem(ec.generate_private_key(ec.SECP384R1()))),
+            ("rsassa-pss-sha256", P256),
+            ("rsassa-pss-sha256", pem(rsa.generate_private_key(65537, 1024))),  # noqa: S505 - refused
+            ("rsassa-pss-sha256", "-----BEGIN PUBLIC KEY-----"),
+        ],
+    )
+    def test_a_key_of_another_kind(self, scheme: str, public: str) -> None:
+        assert refusal(self.owner(scheme, public)).code is Code.POLICY_OWNER_KEY
+
+    def test_an_identity(self) -> None:
+        me = {"issuer": "https://issuer", "identity": "me@example"}
+        policy = Policy.from_mapping(changed("layout.owners", [me]))
+        assert Policy.from_bytes(policy.to_toml().encode()) == policy
+        assert refusal(changed("layout.owners", [me, me])).code is Code.POLICY_INVALID
+        blank = changed("layout.owners", [me | {"identity": " "}])
+        assert refusal(blank).code in {Code.POLICY_EMPTY, Code.POLICY_INVALID}
+
+    def test_s3_an_identity_on_github_needs_its_source(self) -> None:
+        me = {
+            "issuer": GITHUB_ISSUER,
+            "identity": "https://github.com/o/n/.github/workflows/own.yml@refs/tags/v1",
+        }
+        assert refusal(changed("layout.owners", [me])).code is Code.POLICY_INVALID
+        Policy.from_mapping(changed("layout.owners", [me | {"github": GITHUB}]))
+        assert refusal(changed("verifier", me | {"id": "https://v"})).code is Code.POLICY_INVALID
+        Policy.from_mapping(changed("verifier", me | {"id": "https://v", "github": GITHUB}))
 
 
 class TestGithubPreset:

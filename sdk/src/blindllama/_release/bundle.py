@@ -19,6 +19,7 @@ from cryptography.x509 import (
     DuplicateExtension,
     ExtensionNotFound,
     InvalidVersion,
+    ObjectIdentifier,
     PrecertificateSignedCertificateTimestamps,
     UnsupportedGeneralNameType,
 )
@@ -31,6 +32,7 @@ from sigstore.verify.policy import (
     OIDCBuildConfigURI,
     OIDCBuildSignerURI,
     OIDCIssuerV2,
+    OIDCRunnerEnvironment,
     OIDCSourceRepositoryRef,
     OIDCSourceRepositoryURI,
 )
@@ -48,11 +50,14 @@ if TYPE_CHECKING:
 
     from blindllama.policy import GithubSource, SigstorePolicy
 
-__all__ = ["BundleVerifier", "Signer", "VerifiedEnvelope", "certificate_says"]
+__all__ = ["BundleVerifier", "Signer", "VerifiedEnvelope", "certificate_ref", "certificate_says"]
 
 _STEP = 2
 _MOST_STAMPS = 32
 """As in the library, which counts them in whole bundles only."""
+
+_LONG_LENGTH = 0x81
+"""The length of a value takes one byte more (DER, X.690, 8.1.3.5)."""
 
 _T = TypeVar("_T")
 
@@ -81,6 +86,11 @@ class Signer:
     issuer: str
     identity: str
     github: GithubSource | None = None
+
+    @property
+    def known_as(self) -> tuple[str, str]:
+        """Who it is where people are counted: one workflow with two sources is one."""
+        return self.issuer, self.identity
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,7 +183,6 @@ class BundleVerifier:
 
     def _proofs(self, bundle: Bundle) -> tuple[Moments, bool, list[Bundle]]:
         """Return the times, whether stamps count, and the bundle once with each time alone."""
-        # The library also takes its own spelling of the keys: read them as it has read them.
         seen = json.loads(bundle.to_json())
         moments = _moments(seen, bundle)
         if self.require.require_inclusion_promise and moments.logged is None:
@@ -217,6 +226,24 @@ def certificate_says(certificate: Certificate, claim: VerificationPolicy, *, cod
     _translated(lambda: claim.verify(certificate), code=code)
 
 
+def certificate_ref(certificate: Certificate) -> str:
+    """Return the full ref of the source that a certificate names, extension .14.
+
+    Raises:
+        ProvenanceError: `bundle.source` when it names none.
+    """
+    return _translated(lambda: _ref(certificate), code=Code.BUNDLE_SOURCE)
+
+
+def _ref(certificate: Certificate) -> str:
+    oid = ObjectIdentifier("1.3.6.1.4.1.57264.1.14")
+    value = certificate.extensions.get_extension_for_oid(oid).value.public_bytes()
+    # A DER UTF8String of up to 255 bytes; the library's own reading then has to be the same.
+    text = value[3 if value[1] == _LONG_LENGTH else 2 :].decode()
+    OIDCSourceRepositoryRef(text).verify(certificate)
+    return text
+
+
 @dataclass(frozen=True, slots=True)
 class _SignerCheck:
     """The policy that sigstore applies once the certificate's chain and SCT are verified."""
@@ -234,13 +261,36 @@ class _SignerCheck:
         for claim in (
             OIDCBuildSignerURI(signer.identity),
             OIDCSourceRepositoryURI(source.repository),
-            OIDCSourceRepositoryRef(source.ref),
-            OIDCBuildConfigURI(f"{source.repository}/{source.workflow}@{source.ref}"),
         ):
             certificate_says(cert, claim, code=Code.BUNDLE_SOURCE)
+        ref = certificate_ref(cert)
+        if not source.accepts_ref(ref):
+            raise ProvenanceError(
+                "source ref in a certificate",
+                code=Code.BUNDLE_SOURCE,
+                step=_STEP,
+                expected=source.ref or source.ref_pattern,
+                got=ref,
+            )
+        calling = OIDCBuildConfigURI(f"{source.repository}/{source.workflow}@{ref}")
+        certificate_says(cert, calling, code=Code.BUNDLE_SOURCE)
+        certificate_says(cert, OIDCRunnerEnvironment(source.runner), code=Code.BUNDLE_RUNNER)
 
 
 def _parsed(document: JsonValue) -> Bundle:
+    """Return the bundle, which has one spelling: no part of it is left unread or read twice."""
+    bundle = _loaded(document)
+    if json.loads(bundle.to_json()) != document:
+        raise ProvenanceError(
+            "form of a Sigstore bundle",
+            code=Code.BUNDLE_MALFORMED,
+            step=_STEP,
+            expected="known fields in the spelling of the specification",
+        )
+    return bundle
+
+
+def _loaded(document: JsonValue) -> Bundle:
     try:
         return Bundle.from_json(canonical_json(document))
     except _FOREIGN as exc:
@@ -249,7 +299,7 @@ def _parsed(document: JsonValue) -> Bundle:
 
 def _with_promise_alone(document: JsonValue) -> Bundle:
     """Return the bundle without stamps, so that only the log's promise tells the time."""
-    return _parsed(_with(document, stamps=[], promise=True))
+    return _loaded(_with(document, stamps=[], promise=True))
 
 
 def _with_one_stamp(document: JsonValue, number: int) -> Bundle:

@@ -8,26 +8,24 @@ Source: in-toto specification 1.0, sections 4.3 (layout) and 5.2 (verification).
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
-from blindllama._policy_parts import GithubSource
-from blindllama._release.bundle import Signer
-from blindllama._release.envelope import Envelope, parse_envelope
-from blindllama._strict_json import parse_model
+from blindllama._owner_key import signed_by_owner
+from blindllama._policy_parts import GITHUB_ISSUER, GithubSource, Owner, OwnerIdentity
+from blindllama._release.bundle import BundleVerifier, Signer
+from blindllama._release.envelope import Envelope, EnvelopeSignature, parse_envelope
+from blindllama._strict_json import canonical_json, parse_model
 from blindllama.errors import Code, FormatError, ProvenanceError
 from blindllama.measurements import Sha256Hex
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-
-    from blindllama.policy import Owner
 
 __all__ = ["STEPS", "LayoutStep", "VerifiedLayout", "verify_layout"]
 
@@ -62,7 +60,7 @@ class _KeyValue(_Wire):
     identity: _Name
     issuer: _Name
     github: GithubSource | None = None
-    """What a workflow must have been started for: any repository can call a public one."""
+    """What an identity of GitHub Actions must have been given to build."""
 
 
 class _Functionary(_Wire):
@@ -92,15 +90,21 @@ class VerifiedLayout:
     digest: Sha256Hex
 
 
-def verify_layout(document: JsonValue, *, owners: Sequence[Owner], now: datetime) -> VerifiedLayout:
+def verify_layout(
+    document: JsonValue,
+    *,
+    owners: Sequence[Owner | OwnerIdentity],
+    bundles: BundleVerifier,
+    now: datetime,
+) -> VerifiedLayout:
     """Return the layout in an envelope.
 
     Raises:
-        ProvenanceError: `layout.*`.
+        ProvenanceError: `layout.*`, or `bundle.*` for the bundle of an owner who is an identity.
         FormatError: `format.*` when the envelope is not one.
     """
     envelope = parse_envelope(document, what="layout")
-    _check_owners(envelope, owners)
+    _check_owners(envelope, owners, bundles)
     try:
         layout = parse_model(envelope.document("layout"), _Layout, step=_STEP, what="layout")
         expires = datetime.strptime(layout.expires, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
@@ -131,20 +135,22 @@ def verify_layout(document: JsonValue, *, owners: Sequence[Owner], now: datetime
     )
 
 
-def _check_owners(envelope: Envelope, owners: Sequence[Owner]) -> None:
+def _check_owners(
+    envelope: Envelope, owners: Sequence[Owner | OwnerIdentity], bundles: BundleVerifier
+) -> None:
     """Refuse unless every owner has signed, and nobody else."""
-    keys = {owner.keyid: owner.public for owner in owners}
+    known = {_keyid(owner): owner for owner in owners}
     for entry in envelope.signatures:
-        if entry.keyid not in keys:
+        if entry.keyid not in known:
             raise ProvenanceError(
                 "owner of the layout",
                 code=Code.LAYOUT_UNKNOWN_OWNER,
                 step=_STEP,
-                expected=sorted(keys),
+                expected=sorted(known),
                 got=entry.keyid,
             )
-    for keyid, public in keys.items():
-        made = [entry.signature for entry in envelope.signatures if entry.keyid == keyid]
+    for keyid, owner in known.items():
+        made = [entry for entry in envelope.signatures if entry.keyid == keyid]
         if not made:
             raise ProvenanceError(
                 "signatures of the layout",
@@ -153,18 +159,37 @@ def _check_owners(envelope: Envelope, owners: Sequence[Owner]) -> None:
                 expected=f"one by owner {keyid}",
                 got="none",
             )
-        for signature in made:
-            try:
-                Ed25519PublicKey.from_public_bytes(bytes.fromhex(public)).verify(
-                    signature, envelope.pae
-                )
-            except (InvalidSignature, ValueError) as exc:
-                raise ProvenanceError(
-                    "signature of the layout",
-                    code=Code.LAYOUT_SIGNATURE,
-                    step=_STEP,
-                    expected=f"one that verifies with the key of owner {keyid}",
-                ) from exc
+        for entry in made:
+            _check_signature(entry, owner, envelope.pae, bundles)
+
+
+def _keyid(owner: Owner | OwnerIdentity) -> str:
+    """Return what a signature of the owner is known by; of an identity, as of a functionary."""
+    if isinstance(owner, Owner):
+        return owner.keyid
+    key = {
+        "keytype": "sigstore-oidc",
+        "scheme": "Fulcio",
+        "keyval": owner.model_dump(mode="json", exclude_none=True),
+    }
+    return hashlib.sha256(canonical_json(key)).hexdigest()
+
+
+def _check_signature(
+    entry: EnvelopeSignature, owner: Owner | OwnerIdentity, data: bytes, bundles: BundleVerifier
+) -> None:
+    if isinstance(owner, OwnerIdentity):
+        signer = Signer(issuer=owner.issuer, identity=owner.identity, github=owner.github)
+        bundles.verify_message(entry.bundle, signer, message=data, signature=entry.signature)
+        return
+    # A bundle beside a key's signature would be bytes that nobody has signed.
+    if entry.bundle is not None or not signed_by_owner(owner, signature=entry.signature, data=data):
+        raise ProvenanceError(
+            "signature of the layout",
+            code=Code.LAYOUT_SIGNATURE,
+            step=_STEP,
+            expected=f"one that verifies with the key of owner {owner.keyid}, nothing beside it",
+        )
 
 
 def _check_steps(layout: _Layout) -> None:
@@ -196,7 +221,18 @@ def _check_step(step: LayoutStep, functionaries: Mapping[Sha256Hex, Signer]) -> 
                 got=" ".join(rules[-1]),
             )
     unknown = [keyid for keyid in step.pubkeys if keyid not in functionaries]
-    people = {functionaries[keyid] for keyid in step.pubkeys if keyid in functionaries}
+    named = [functionaries[keyid] for keyid in step.pubkeys if keyid in functionaries]
+    for person in named:
+        if (person.issuer == GITHUB_ISSUER) != (person.github is not None):
+            # Anybody can call a workflow of somebody else: the source decides (S1, S3).
+            raise ProvenanceError(
+                f"functionary {person.identity} of step {step.name}",
+                code=Code.LAYOUT_FUNCTIONARY,
+                step=_STEP,
+                expected=f"a source on GitHub exactly when the issuer is {GITHUB_ISSUER}",
+                got="none" if person.github is None else "one",
+            )
+    people = {person.known_as for person in named}
     if unknown or len(people) < step.threshold:
         raise ProvenanceError(
             f"functionaries of step {step.name}",

@@ -145,7 +145,7 @@ def _verify_step(step: LayoutStep, links: Sequence[_SignedLink]) -> VerifiedStep
         )
     # Identities are counted, not keys or links: one builder with two keys is one builder.
     people = frozenset(made.functionary for made in links)
-    if len(people) < step.threshold:
+    if len({person.known_as for person in people}) < step.threshold:
         raise ProvenanceError(
             f"identities that signed a link of step {step.name}",
             code=Code.LINK_THRESHOLD,

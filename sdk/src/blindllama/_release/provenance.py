@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 from sigstore.verify.policy import OIDCSourceRepositoryDigest
 
-from blindllama._release.bundle import certificate_says
+from blindllama._release.bundle import certificate_ref, certificate_says
 from blindllama._strict_json import parse_model
 from blindllama.errors import Code, ProvenanceError
 from blindllama.measurements import DigestSet, Sha256Hex
@@ -65,12 +65,20 @@ class _Dependency(_Wire):
     uri: _Text | None = None
 
 
+class _Github(_Wire):
+    runner: Annotated[_Text, Field(alias="runner_environment")]
+
+
+class _Internal(_Wire):
+    """What the builder may say of itself: where it ran, and nothing else."""
+
+    github: _Github | None = None
+
+
 class _Definition(_Wire):
     build_type: Annotated[str, Field(alias="buildType")]
     external: Annotated[dict[str, JsonValue], Field(alias="externalParameters")]
-    internal: Annotated[dict[str, JsonValue], Field(alias="internalParameters", max_length=0)] = (
-        Field(default_factory=dict)
-    )
+    internal: Annotated[_Internal, Field(alias="internalParameters")] = _Internal(github=None)
     dependencies: Annotated[tuple[_Dependency, ...], Field(alias="resolvedDependencies")]
 
 
@@ -144,6 +152,7 @@ def verify_provenance(statement: VerifiedStatement, signer: SignerPolicy) -> Ver
             got=step,
         )
     _check_source(definition.dependencies, statement, signer)
+    _check_runner(definition.internal, signer)
     digests = _digests(definition.dependencies)
     return VerifiedProvenance(
         step=step,
@@ -170,7 +179,8 @@ def _check_source(
                 got=sources[0].uri or sources[0].name,
             )
         return
-    expected = f"git+{signer.github.repository}@{signer.github.ref}"
+    # The certificate's ref, which the CA filled in, is one that the policy accepts.
+    expected = f"git+{signer.github.repository}@{certificate_ref(statement.certificate)}"
     got = [entry.uri for entry in sources]
     if got != [expected] or sources[0].name != SOURCE:
         raise ProvenanceError(
@@ -187,6 +197,20 @@ def _check_source(
                 OIDCSourceRepositoryDigest(entry.digest.git_commit),
                 code=Code.PROVENANCE_SOURCE,
             )
+
+
+def _check_runner(internal: _Internal, signer: SignerPolicy) -> None:
+    """Refuse a predicate that names another runner than the certificate does."""
+    said = internal.github and internal.github.runner
+    demanded = signer.github and signer.github.runner
+    if said is not None and said != demanded:
+        raise ProvenanceError(
+            "runner of a build",
+            code=Code.PROVENANCE_RUNNER,
+            step=_STEP,
+            expected=demanded or "none, outside of GitHub",
+            got=said,
+        )
 
 
 def _digests(dependencies: Sequence[_Dependency]) -> dict[str, Sha256Hex]:

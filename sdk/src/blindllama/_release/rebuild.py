@@ -37,7 +37,13 @@ emulator that a probe ran in, so another machine measures another machine."""
 
 _STEP = 3
 _NOT_THEIRS = frozenset(
-    {Code.BUNDLE_CERTIFICATE, Code.BUNDLE_ISSUER, Code.BUNDLE_IDENTITY, Code.BUNDLE_SOURCE}
+    {
+        Code.BUNDLE_CERTIFICATE,
+        Code.BUNDLE_ISSUER,
+        Code.BUNDLE_IDENTITY,
+        Code.BUNDLE_SOURCE,
+        Code.BUNDLE_RUNNER,
+    }
 )
 """Why a statement is not one of a given rebuilder. All else is a statement of theirs, spoilt."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -73,43 +74,69 @@ def test_real_provenance_without_a_stamp_is_refused_where_one_is_required(
     assert caught.value.code is Code.BUNDLE_NO_TIMESTAMP
 
 
-NAME = "rules_lint-v1.3.1.tar.gz.intoto.jsonl"
+def source(**changes: str | None) -> GithubSource:
+    return GithubSource.model_validate(SOURCE.model_dump() | changes)
 
 
-@pytest.mark.parametrize(
-    ("signer", "code"),
-    [
-        (Signer(issuer="https://accounts.example", identity=SLSA[NAME]), Code.BUNDLE_ISSUER),
-        (Signer(issuer=GITHUB_ISSUER, identity=SLSA[NAME][:-1] + "1"), Code.BUNDLE_IDENTITY),
-        (
-            Signer(issuer=GITHUB_ISSUER, identity=SLSA[NAME].partition("@")[0]),
-            Code.BUNDLE_IDENTITY,
-        ),
-        *(
-            (
-                Signer(
-                    issuer=GITHUB_ISSUER,
-                    identity=SLSA[NAME],
-                    github=SOURCE.model_copy(update=change),
-                ),
-                Code.BUNDLE_SOURCE,
-            )
-            for change in (
-                {"repository": "https://github.com/somebody/rules_lint"},
-                {"ref": "refs/heads/main"},
-                {"ref": "refs/tags/publish-to-bcr"},
-                {"ref": "refs/heads/publish"},
-                {"workflow": ".github/workflows/test.yml"},
-            )
-        ),
-    ],
-)
-def test_the_signer_must_be_the_one(public_data: Path, signer: Signer, code: Code) -> None:
-    """S1 and S3: another repository, a branch, a prefix of a branch, another workflow."""
+CLAIMS: dict[str, tuple[Code, dict[str, Any]]] = {
+    "issuer": (Code.BUNDLE_ISSUER, {"issuer": "https://accounts.example"}),
+    "repository": (
+        Code.BUNDLE_SOURCE,
+        {"github": source(repository="https://github.com/somebody/rules_lint")},
+    ),
+    "repository, the beginning": (
+        Code.BUNDLE_SOURCE,
+        {"github": source(repository="https://github.com/aspect-build/rules")},
+    ),
+    "workflow": (Code.BUNDLE_SOURCE, {"github": source(workflow=".github/workflows/test.yml")}),
+    "another branch": (Code.BUNDLE_SOURCE, {"github": source(ref="refs/heads/main")}),
+    "a tag of the branch's name": (
+        Code.BUNDLE_SOURCE,
+        {"github": source(ref="refs/tags/publish-to-bcr")},
+    ),
+    "the beginning of the branch": (
+        Code.BUNDLE_SOURCE,
+        {"github": source(ref="refs/heads/publish")},
+    ),
+    "a pattern of tags for a branch": (
+        Code.BUNDLE_SOURCE,
+        {"github": source(ref=None, ref_pattern="refs/tags/publish*")},
+    ),
+    "runner": (Code.BUNDLE_RUNNER, {"github": source(runner="self-hosted")}),
+}
+"""Each claim of the signer, changed alone."""
+
+
+@pytest.mark.parametrize("name", sorted(SLSA))
+@pytest.mark.parametrize("claim", CLAIMS)
+def test_real_provenance_fails_with_any_other_identity(
+    public_data: Path, name: str, claim: str
+) -> None:
+    """S1 and S3: the honest signer but for one claim."""
+    code, change = CLAIMS[claim]
+    signer = replace(Signer(issuer=GITHUB_ISSUER, identity=SLSA[name], github=SOURCE), **change)
+    assert refused(public_data, name, signer) is code
+
+
+@pytest.mark.parametrize("name", sorted(SLSA))
+@pytest.mark.parametrize("change", ["one digit", "no ref", "the workflow that called it"])
+def test_real_provenance_fails_with_any_other_name(
+    public_data: Path, name: str, change: str
+) -> None:
+    identity = {
+        "one digit": SLSA[name][:-1] + "7",
+        "no ref": SLSA[name].partition("@")[0],
+        "the workflow that called it": f"{SOURCE.repository}/{SOURCE.workflow}@{SOURCE.ref}",
+    }[change]
+    signer = Signer(issuer=GITHUB_ISSUER, identity=identity, github=SOURCE)
+    assert refused(public_data, name, signer) is Code.BUNDLE_IDENTITY
+
+
+def refused(folder: Path, name: str, signer: Signer) -> Code:
     with pytest.raises(ProvenanceError) as caught:
-        slsa(public_data, NAME, signer)
-    assert caught.value.code is code
+        slsa(folder, name, signer, promise=True)
     assert caught.value.step == 2
+    return caught.value.code
 
 
 ACCEPTED: dict[str, dict[str, bool]] = {

@@ -119,7 +119,7 @@ FORGED: dict[str, tuple[Code, int, Callable[[Json], object]]] = {
     "S2 a certificate that cannot be loaded": (Code.BUNDLE_MALFORMED, 2, future_x509),
     "S2 no promise of the log": (Code.BUNDLE_NO_INCLUSION_PROMISE, 2, no_promise),
     "S2 no stamp, the promise in another spelling": (
-        Code.BUNDLE_NO_TIMESTAMP,
+        Code.BUNDLE_MALFORMED,
         2,
         no_promise_in_snake_case,
     ),
@@ -127,6 +127,11 @@ FORGED: dict[str, tuple[Code, int, Callable[[Json], object]]] = {
         Code.BUNDLE_MALFORMED,
         2,
         lambda e: e["index"].update(extra=1),
+    ),
+    "S2 a bundle in the library's own spelling": (
+        Code.BUNDLE_MALFORMED,
+        2,
+        lambda e: e["index"].update(media_type=e["index"].pop("mediaType")),
     ),
     "S2 a bundle that is none": (Code.BUNDLE_MALFORMED, 2, lambda e: e.update(index=[])),
     "S2 an unknown field in the evidence": (
@@ -176,6 +181,11 @@ FORGED: dict[str, tuple[Code, int, Callable[[Json], object]]] = {
         Code.LAYOUT_SIGNATURE,
         3,
         flipped("layout/signatures/0/sig"),
+    ),
+    "S5 a bundle beside the signature of the owner's key": (
+        Code.LAYOUT_SIGNATURE,
+        3,
+        lambda e: e["layout"]["signatures"][0].update(bundle=e["index"]),
     ),
     "S5 lax base64": (
         Code.FORMAT_ENCODING,

@@ -17,6 +17,7 @@ from blindllama._release.layout import VerifiedLayout, verify_layout
 from blindllama._release.link import VerifiedStep, verify_links
 from blindllama._release.trust import trust_root
 from blindllama.errors import Code, ProvenanceError
+from blindllama.policy import GITHUB_ISSUER
 from supply_chain.attest.functionary import Functionary
 from supply_chain.attest.layout import record_link
 from supply_chain.attest.owner import owner_key
@@ -55,7 +56,14 @@ def signed_layout(
 
 
 def layout_of(honest: SignedRelease, document: JsonValue) -> VerifiedLayout:
-    return verify_layout(document, owners=honest.policy.layout.owners, now=honest.now)
+    return verify_layout(
+        document, owners=honest.policy.layout.owners, bundles=bundles_of(honest), now=honest.now
+    )
+
+
+def bundles_of(honest: SignedRelease) -> BundleVerifier:
+    sigstore = honest.policy.sigstore
+    return BundleVerifier(trust=trust_root(sigstore.trusted_root), require=sigstore)
 
 
 def without_last(kind: str) -> Callable[[Json], object]:
@@ -169,9 +177,7 @@ class TwoBuilders:
         return document
 
     def verify(self, links: Sequence[JsonValue]) -> VerifiedStep:
-        sigstore = self.honest.policy.sigstore
-        bundles = BundleVerifier(trust=trust_root(sigstore.trusted_root), require=sigstore)
-        return verify_links(links, layout=self.layout, bundles=bundles)["engine"]
+        return verify_links(links, layout=self.layout, bundles=bundles_of(self.honest))["engine"]
 
     def refusal(self, links: Sequence[JsonValue]) -> Code:
         with pytest.raises(ProvenanceError) as caught:
@@ -219,8 +225,7 @@ def links_under(
     honest: SignedRelease, state: Path, change: Callable[[Json], object], links: list[JsonValue]
 ) -> Code:
     layout = layout_of(honest, signed_layout(honest, state, change))
-    sigstore = honest.policy.sigstore
-    bundles = BundleVerifier(trust=trust_root(sigstore.trusted_root), require=sigstore)
+    bundles = bundles_of(honest)
     with pytest.raises(ProvenanceError) as caught:
         verify_links(links, layout=layout, bundles=bundles)
     assert caught.value.step == 3
@@ -291,3 +296,23 @@ def test_a_lax_layout_does_not_let_two_steps_make_one_file(
 
 def digests(artifacts: Json) -> dict[str, Sha256]:
     return {name: Sha256.from_hex(digest["sha256"]) for name, digest in artifacts.items()}
+
+
+def test_s3_a_functionary_on_github_needs_its_source(honest: SignedRelease, state: Path) -> None:
+    def on_github(layout: Json) -> None:
+        for key in layout["keys"].values():
+            key["keyval"]["issuer"] = GITHUB_ISSUER
+
+    def elsewhere(layout: Json) -> None:
+        for key in layout["keys"].values():
+            key["keyval"]["github"] = {
+                "repository": "https://github.com/o/n",
+                "workflow": ".github/workflows/w.yml",
+                "ref": "refs/tags/v1",
+            }
+
+    for change in (on_github, elsewhere):
+        with pytest.raises(ProvenanceError) as caught:
+            layout_of(honest, signed_layout(honest, state, change))
+        assert caught.value.code is Code.LAYOUT_FUNCTIONARY
+        assert "a source on GitHub exactly when" in str(caught.value)

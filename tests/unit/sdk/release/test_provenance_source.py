@@ -17,7 +17,7 @@ from blindllama._release.bundle import BundleVerifier, Signer
 from blindllama._release.provenance import BUILD_TYPE, VerifiedProvenance, verify_provenance
 from blindllama._release.statement import VerifiedStatement
 from blindllama._release.trust import trust_root
-from blindllama.errors import Code, ProvenanceError
+from blindllama.errors import Code, FormatError, ProvenanceError
 from blindllama.policy import GITHUB_ISSUER, GithubSource, SignerPolicy, SigstorePolicy
 
 BUILDER = "https://github.com/bazel-contrib/.github/.github/workflows/release_ruleset.yaml@refs/tags/v7.1.0"
@@ -40,7 +40,11 @@ SOURCE: dict[str, Any] = {
 
 
 def provenance(
-    folder: Path, *sources: dict[str, Any], builder: str = BUILDER
+    folder: Path,
+    *sources: dict[str, Any],
+    builder: str = BUILDER,
+    internal: dict[str, Any] | None = None,
+    signer: SignerPolicy = SIGNER,
 ) -> VerifiedProvenance:
     text = (folder / "trusted_root.production.json").read_text()
     bundles = BundleVerifier(
@@ -56,7 +60,7 @@ def provenance(
         "buildDefinition": {
             "buildType": BUILD_TYPE,
             "externalParameters": {"step": "engine", "spec": {}},
-            "internalParameters": {},
+            "internalParameters": internal or {},
             "resolvedDependencies": list(sources),
         },
         "runDetails": {"builder": {"id": builder}},
@@ -68,7 +72,7 @@ def provenance(
         certificate=envelope.certificate,
         signed_at=envelope.signed_at,
     )
-    return verify_provenance(statement, SIGNER)
+    return verify_provenance(statement, signer)
 
 
 def test_certificate_and_predicate_agree(public_data: Path) -> None:
@@ -99,3 +103,34 @@ def test_a_predicate_that_lies_about_its_builder(public_data: Path) -> None:
     with pytest.raises(ProvenanceError) as caught:
         provenance(public_data, SOURCE, builder=BUILDER.replace("v7.1.0", "v7.0.0"))
     assert caught.value.code is Code.PROVENANCE_BUILDER
+
+
+def runner(environment: str) -> dict[str, Any]:
+    return {"github": {"runner_environment": environment}}
+
+
+def test_certificate_and_predicate_agree_on_the_runner(public_data: Path) -> None:
+    assert provenance(public_data, SOURCE, internal=runner("github-hosted")).step == "engine"
+
+
+def test_a_predicate_that_lies_about_its_runner(public_data: Path) -> None:
+    with pytest.raises(ProvenanceError) as caught:
+        provenance(public_data, SOURCE, internal=runner("self-hosted"))
+    assert caught.value.code is Code.PROVENANCE_RUNNER
+
+
+def test_a_runner_of_github_outside_of_it(public_data: Path) -> None:
+    local = SignerPolicy(issuer="https://issuer", identity="me", builder_id=BUILDER)
+    with pytest.raises(ProvenanceError) as caught:
+        provenance(public_data, internal=runner("github-hosted"), signer=local)
+    assert caught.value.code is Code.PROVENANCE_RUNNER
+
+
+@pytest.mark.parametrize(
+    "internal",
+    [{"secret": "x"}, {"github": {"runner_environment": "github-hosted", "actor": "me"}}],
+)
+def test_a_builder_says_nothing_else_of_itself(public_data: Path, internal: dict[str, Any]) -> None:
+    with pytest.raises(FormatError) as caught:
+        provenance(public_data, SOURCE, internal=internal)
+    assert caught.value.code is Code.FORMAT_SCHEMA

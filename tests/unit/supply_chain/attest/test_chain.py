@@ -143,6 +143,7 @@ def test_a_client_accepts_the_chain_of_a_workflow(
         ("repository", "https://github.com/somebody/models"),
         ("workflow", ".github/workflows/other.yml"),
         ("ref", "refs/heads/v1.0.0"),
+        ("runner", "self-hosted"),
     ],
 )
 def test_a_workflow_of_another_source_is_refused(
@@ -157,4 +158,24 @@ def test_a_workflow_of_another_source_is_refused(
     )
     with pytest.raises(ProvenanceError) as raised:
         verify_release(evidence, strict, NOW)
-    assert raised.value.code is Code.BUNDLE_SOURCE
+    assert raised.value.code is (Code.BUNDLE_RUNNER if part == "runner" else Code.BUNDLE_SOURCE)
+
+
+def test_s3_a_pattern_takes_the_tags_that_it_means(
+    results: list[StepResult], attest_state: Path, github: Path
+) -> None:
+    with signer(attest_state, public=PublicSigstore(trust_config=github)) as signing:
+        evidence, policy = released(results, signing, attest_state)
+
+    def accepting(pattern: str) -> Policy:
+        parts = policy.model_dump(exclude_none=True)
+        parts["signer"]["github"].pop("ref")
+        parts["signer"]["github"]["ref_pattern"] = pattern
+        return Policy(**parts)
+
+    for pattern in ("refs/tags/v*", "refs/tags/v1.*", "refs/tags/v1*0"):
+        assert verify_release(evidence, accepting(pattern), NOW).sequence == INDEX.sequence
+    for pattern in ("refs/tags/v2*", "refs/tags/v1.0.0*", "refs/tags/v*x", "refs/tags/1*"):
+        with pytest.raises(ProvenanceError) as raised:
+            verify_release(evidence, accepting(pattern), NOW)
+        assert raised.value.code is Code.BUNDLE_SOURCE

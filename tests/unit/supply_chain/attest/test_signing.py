@@ -137,6 +137,7 @@ def test_the_certificate_tells_who_a_workflow_is(tmp_path: Path, github: Path) -
         workflow=RUN.workflow,
         ref=RUN.ref,
         commit=RUN.commit,
+        runner="github-hosted",
     )
     assert found.promises
 
