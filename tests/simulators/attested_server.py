@@ -109,6 +109,8 @@ class Server:
     handshakes: int = 0
     paths: list[str] = field(default_factory=list)
     """Application requests, in order."""
+    bodies: list[bytes] = field(default_factory=list)
+    """Their bodies."""
     application_bytes: int = 0
     """Bytes of application requests, head and body."""
     answer: Callable[[dict[str, Any]], Answer] = lambda document: Answer(body=encode(document))
@@ -147,10 +149,10 @@ class _Handler(BaseHTTPRequestHandler):
         if self.path == "/attestation":
             self._attest(base64.b64decode(json.loads(body)["nonce"]))
         else:
-            self._apply(len(body))
+            self._apply(body)
 
     def do_GET(self) -> None:
-        self._apply(0)
+        self._apply(b"")
 
     def _attest(self, nonce: bytes) -> None:
         seen = self.seen
@@ -177,10 +179,11 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(bytes([byte]))
             stop.wait(answer.drip_s)
 
-    def _apply(self, body_bytes: int) -> None:
+    def _apply(self, body: bytes) -> None:
         seen = self.seen
         seen.paths.append(self.path)
-        seen.application_bytes += len(self.requestline) + len(bytes(self.headers)) + body_bytes
+        seen.bodies.append(body)
+        seen.application_bytes += len(self.requestline) + len(bytes(self.headers)) + len(body)
         if seen.application is not None:
             seen.application(self)
             return

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -106,7 +106,8 @@ class Answer:
             finally:
                 self._reading.release()
         else:
-            self._response.shutdown()
+            with suppress(RuntimeError):  # the reader has just come to the end
+                self._response.shutdown()
 
 
 class Carrier:

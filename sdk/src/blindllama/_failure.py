@@ -26,6 +26,8 @@ def network_error(origin: Origin, error: Exception) -> NetworkError:
 
 def _sentence(causes: list[BaseException]) -> str:
     kinds = tuple(type(cause) for cause in causes)
+    if _any(kinds, urllib3.exceptions.ClosedPoolError):
+        return "the session is closed"
     if _any(kinds, urllib3.exceptions.NameResolutionError):
         return "the name of the server cannot be resolved"
     if _any(kinds, urllib3.exceptions.ConnectTimeoutError):

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import requests
 
@@ -28,6 +28,10 @@ from blindllama.pcr import parse_pcr_index
 from blindllama.policy import Policy
 from blindllama.release import VerifiedRelease, verify_release
 from blindllama.report import Report
+
+if TYPE_CHECKING:
+    from httpx import AsyncClient, Client
+    from openai import AsyncOpenAI, OpenAI
 
 __all__ = ["MAX_EVIDENCE_AGE_S", "AttestedSession", "verify_and_connect"]
 
@@ -169,6 +173,37 @@ class AttestedSession(requests.Session):
         """Close all connections, those of clients made from this session included."""
         super().close()
         self._carrier.close()
+
+    def httpx(self) -> Client:
+        """Return a client of httpx for the guest; needs the extra `blindllama[httpx]`.
+
+        Its connections are this session's, and end with it.
+        """
+        from blindllama._httpx import httpx_client  # noqa: PLC0415 - an extra
+
+        return httpx_client(self._carrier)
+
+    def async_httpx(self) -> AsyncClient:
+        """Return an asynchronous client of httpx for the guest, as `httpx`."""
+        from blindllama._httpx import async_httpx_client  # noqa: PLC0415 - an extra
+
+        return async_httpx_client(self._carrier)
+
+    def openai(self, *, api_key: str = "none") -> OpenAI:
+        """Return the stock client of openai for the guest; needs `blindllama[openai]`.
+
+        Its connections are this session's, and end with it. The guest asks for no key; one that
+        is given is sent to it. A refusal is a `VerificationError` here too.
+        """
+        from blindllama._httpx import openai_client  # noqa: PLC0415 - an extra
+
+        return openai_client(self._carrier, api_key=api_key)
+
+    def async_openai(self, *, api_key: str = "none") -> AsyncOpenAI:
+        """Return the stock asynchronous client of openai for the guest, as `openai`."""
+        from blindllama._httpx import async_openai_client  # noqa: PLC0415 - an extra
+
+        return async_openai_client(self._carrier, api_key=api_key)
 
     def completion(
         self,
