@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from hashlib import sha256
 
+from blindllama.measurements import Component
 from blindllama.pcr import PcrBank
 from supply_chain.errors import BuildError
 
@@ -35,6 +36,10 @@ class Event:
     """The measured thing, for people."""
     source: str
     """The specification or the source file that demands this extend."""
+    component: Component
+    """The part of the machine that it is about, for explanations."""
+    text: str | None = None
+    """The measured bytes themselves, where they are short and can be read."""
 
     def __post_init__(self) -> None:
         """Refuse a digest of another algorithm."""
@@ -45,9 +50,24 @@ class Event:
             )
 
 
-def event_of(pcr: int, data: bytes, *, what: str, source: str) -> Event:
+def event_of(
+    pcr: int,
+    data: bytes,
+    *,
+    what: str,
+    source: str,
+    component: Component,
+    text: str | None = None,
+) -> Event:
     """The event that extends the SHA-256 of these bytes."""
-    return Event(pcr=pcr, digest=sha256(data).digest(), what=what, source=source)
+    return Event(
+        pcr=pcr,
+        digest=sha256(data).digest(),
+        what=what,
+        source=source,
+        component=component,
+        text=text,
+    )
 
 
 def separator(pcr: int) -> Event:
@@ -60,4 +80,5 @@ def separator(pcr: int) -> Event:
         _SEPARATOR,
         what="separator: the firmware hands over to what it boots",
         source=f"{FIRMWARE_PROFILE}, EV_SEPARATOR",
+        component=Component.BOOT_STEPS,
     )

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from blindllama.measurements import Component
 from os_image.predict.bank import FIRMWARE_PROFILE, Event, event_of, separator
 
 if TYPE_CHECKING:
@@ -41,13 +42,21 @@ def events(firmware: FirmwareVolumes, pei_volume: bytes) -> tuple[Event, ...]:
             _VERSION,
             what="firmware version (empty)",
             source=f"{FIRMWARE_PROFILE}, EV_S_CRTM_VERSION",
+            component=Component.FIRMWARE,
         ),
         Event(
             pcr=INDEX,
             digest=pei_volume,
             what="firmware volume PEIFV, golden for this machine profile",
             source=_BLOB,
+            component=Component.FIRMWARE,
         ),
-        event_of(INDEX, firmware.dxe, what="firmware volume DXEFV", source=_BLOB),
+        event_of(
+            INDEX,
+            firmware.dxe,
+            what="firmware volume DXEFV",
+            source=_BLOB,
+            component=Component.FIRMWARE,
+        ),
         separator(INDEX),
     )

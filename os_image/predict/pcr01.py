@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from blindllama.measurements import Component
 from os_image.predict.bank import FIRMWARE_PROFILE, Event, separator
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ def events(boot_variables: Iterable[tuple[str, bytes]]) -> tuple[Event, ...]:
             digest=digest,
             what=f"firmware variable {name}, golden for this machine profile",
             source=f"{FIRMWARE_PROFILE}, EV_EFI_VARIABLE_BOOT",
+            component=Component.BOOT_OPTIONS,
         )
         for name, digest in boot_variables
     )

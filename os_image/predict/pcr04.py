@@ -15,6 +15,7 @@ src/boot/linux.c (linux_exec).
 
 from __future__ import annotations
 
+from blindllama.measurements import Component
 from os_image.pe import authenticode_sha256, section
 from os_image.predict.bank import FIRMWARE_PROFILE, Event, event_of, separator
 
@@ -42,6 +43,7 @@ def events(uki: bytes) -> tuple[Event, ...]:
             BOOT_ATTEMPT,
             what="attempt to boot the first option",
             source=f"{FIRMWARE_PROFILE}, EV_EFI_ACTION",
+            component=Component.BOOT_STEPS,
         ),
         separator(INDEX),
         Event(
@@ -49,11 +51,13 @@ def events(uki: bytes) -> tuple[Event, ...]:
             digest=authenticode_sha256(uki).bytes,
             what="unified kernel image, Authenticode",
             source=_APPLICATION,
+            component=Component.BOOT_IMAGE,
         ),
         Event(
             pcr=INDEX,
             digest=authenticode_sha256(kernel).bytes,
             what="Linux kernel inside the UKI, Authenticode",
             source=_APPLICATION,
+            component=Component.KERNEL,
         ),
     )

@@ -19,6 +19,7 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING
 
+from blindllama.measurements import Component
 from os_image.predict.bank import FIRMWARE_PROFILE, Event, PredictionError, event_of, separator
 
 if TYPE_CHECKING:
@@ -74,7 +75,13 @@ def events(disk: Path) -> tuple[Event, ...]:
             gpt_event_data(disk),
             what="partition table of the OS disk",
             source=f"{FIRMWARE_PROFILE}, EV_EFI_GPT_EVENT",
+            component=Component.PARTITIONS,
         ),
-        event_of(INDEX, EXIT_CALLED, what="the kernel calls ExitBootServices", source=action),
-        event_of(INDEX, EXIT_RETURNED, what="ExitBootServices succeeded", source=action),
+        *(
+            event_of(INDEX, text, what=what, source=action, component=Component.BOOT_STEPS)
+            for text, what in (
+                (EXIT_CALLED, "the kernel calls ExitBootServices"),
+                (EXIT_RETURNED, "ExitBootServices succeeded"),
+            )
+        ),
     )

@@ -15,6 +15,7 @@ from __future__ import annotations
 import struct
 from uuid import UUID
 
+from blindllama.measurements import Component
 from os_image.predict.bank import FIRMWARE_PROFILE, Event, event_of, separator
 
 INDEX = 7
@@ -50,6 +51,7 @@ def events() -> tuple[Event, ...]:
             variable_data(vendor, name, content),
             what=f"variable {name}: {'off' if content else 'empty'}",
             source=f"{FIRMWARE_PROFILE}, EV_EFI_VARIABLE_DRIVER_CONFIG",
+            component=Component.SECURE_BOOT,
         )
         for vendor, name, content in _VARIABLES
     )

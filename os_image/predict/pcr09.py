@@ -15,6 +15,7 @@ Linux, Documentation/driver-api/early-userspace/buffer-format.rst ("newc" archiv
 
 from __future__ import annotations
 
+from blindllama.measurements import Component
 from os_image.pe import section
 from os_image.predict.bank import Event, PredictionError, event_of
 
@@ -44,12 +45,15 @@ def events(uki: bytes) -> tuple[Event, ...]:
             load_options(section(uki, ".cmdline").content),
             what="kernel command line",
             source=source,
+            component=Component.COMMAND_LINE,
+            text=section(uki, ".cmdline").content.decode("ascii"),
         ),
         event_of(
             INDEX,
             composed_initrd(section(uki, ".initrd").content, section(uki, ".osrel").content),
             what="initrd with what systemd-stub appends",
             source=source,
+            component=Component.INITRD,
         ),
     )
 

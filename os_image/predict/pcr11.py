@@ -11,13 +11,21 @@ UAPI Linux TPM PCR Registry, PCR 11.
 
 from __future__ import annotations
 
+from blindllama.measurements import Component
 from os_image.pe import sections
 from os_image.predict.bank import Event, PredictionError, event_of
 
 INDEX = 11
 
-MEASURED = (".linux", ".osrel", ".cmdline", ".initrd", ".uname", ".sbat")
-"""The measured sections that our images have, in the stub's order."""
+MEASURED = {
+    ".linux": Component.KERNEL,
+    ".osrel": Component.OS_RELEASE,
+    ".cmdline": Component.COMMAND_LINE,
+    ".initrd": Component.INITRD,
+    ".uname": Component.KERNEL,
+    ".sbat": Component.BOOT_IMAGE,
+}
+"""The measured sections that our images have, in the stub's order, and what each holds."""
 REQUIRED = frozenset(MEASURED) - {".sbat"}
 
 UNMEASURED = frozenset({".text", ".rodata", ".data", ".sdmagic", ".reloc"})
@@ -47,7 +55,13 @@ def events(uki: bytes) -> tuple[Event, ...]:
             f"got {', '.join(part.name for part in found)}"
         )
     return tuple(
-        event_of(INDEX, data, what=f"UKI section {name}, {role}", source=_SOURCE)
+        event_of(
+            INDEX,
+            data,
+            what=f"UKI section {name}, {role}",
+            source=_SOURCE,
+            component=Component.BOOT_STEPS if role == "name" else MEASURED[name],
+        )
         for name in MEASURED
         if name in contents
         for role, data in (("name", name.encode("ascii") + b"\0"), ("content", contents[name]))

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from blindllama.measurements import Component
 from os_image.guest.app_disk import SENTINEL
 from os_image.predict.bank import event_of
 
@@ -34,6 +35,19 @@ def events(app_descriptor: bytes) -> tuple[Event, ...]:
         app_descriptor: The canonical JSON that describes the application disk's dm-verity tree.
     """
     return (
-        event_of(INDEX, app_descriptor, what="application disk, verity parameters", source=_SOURCE),
-        event_of(INDEX, SENTINEL, what="sentinel: the application is sealed", source=_SOURCE),
+        event_of(
+            INDEX,
+            app_descriptor,
+            what="application disk, verity parameters",
+            source=_SOURCE,
+            component=Component.APP_DISK,
+            text=app_descriptor.decode("ascii"),
+        ),
+        event_of(
+            INDEX,
+            SENTINEL,
+            what="sentinel: the application is sealed",
+            source=_SOURCE,
+            component=Component.SEAL,
+        ),
     )

@@ -121,7 +121,13 @@ def platform_measurements(
         machine=machine,
         events={
             str(index): tuple(
-                MeasuredEvent(digest=event.digest.hex(), what=event.what, source=event.source)
+                MeasuredEvent(
+                    digest=event.digest.hex(),
+                    what=event.what,
+                    source=event.source,
+                    component=event.component,
+                    text=event.text,
+                )
                 for event in events
             )
             for index, events in sorted(expected.events.items())
@@ -180,7 +186,13 @@ def _expected(platform: PlatformName, events: Mapping[int, tuple[Event, ...]]) -
         events=MappingProxyType(
             {
                 index: tuple(
-                    ExpectedEvent(digest=event.digest, what=event.what, source=event.source)
+                    ExpectedEvent(
+                        digest=event.digest,
+                        what=event.what,
+                        source=event.source,
+                        component=event.component,
+                        text=event.text,
+                    )
                     for event in events[index]
                 )
                 for index in sorted(events)

@@ -64,16 +64,20 @@ class Quoter(Protocol):
     def quote(self, qualifying_data: bytes) -> tuple[bytes, bytes]: ...
 
 
-def boot(quoter: Quoter) -> None:
+def boot(quoter: Quoter, *, app: Sequence[tuple[str, bytes]] = APP) -> None:
     """Extend the registers as the genuine guest does."""
     for pcr, events in BOOT.items():
         for _, data, _ in events:
             quoter.extend(pcr, sha256(data))
-    for _, data in APP:
+    for _, data in app:
         quoter.extend(15, sha256(data))
 
 
-def expected_pcrs(platform: PlatformName = PlatformName.QEMU_SWTPM) -> ExpectedPcrs:
+def expected_pcrs(
+    platform: PlatformName = PlatformName.QEMU_SWTPM,
+    *,
+    app: Sequence[tuple[str, bytes]] = APP,
+) -> ExpectedPcrs:
     """What the release of this guest predicts."""
     events = {
         pcr: tuple(
@@ -82,7 +86,7 @@ def expected_pcrs(platform: PlatformName = PlatformName.QEMU_SWTPM) -> ExpectedP
         for pcr, boots in BOOT.items()
     }
     events[15] = tuple(
-        ExpectedEvent(digest=sha256(data), what=name, source="tests") for name, data in APP
+        ExpectedEvent(digest=sha256(data), what=name, source="tests") for name, data in app
     )
     values = {
         pcr: replay(event.digest for event in events.get(pcr, ()))

@@ -12,11 +12,12 @@ import contextlib
 import hashlib
 import ssl
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from blindllama._channel import Origin, peer_spki, request_evidence
+from blindllama._known import release_name
 from blindllama._tpm.nonce_tree import NONCE_SIZE_BYTES
 from blindllama.errors import (
     Code,
@@ -25,6 +26,7 @@ from blindllama.errors import (
     UsageError,
     VerificationError,
 )
+from blindllama.explain import KnownRelease
 from blindllama.measurements import ExpectedPcrs, PlatformName
 from blindllama.release import VerifiedRelease
 from blindllama.report import Report
@@ -45,6 +47,8 @@ class Expectation:
     """Values of the platform's firmware that the caller adds to the known ones."""
     max_age: timedelta
     """How long evidence is good for."""
+    known: Callable[[], Sequence[KnownRelease]] = tuple
+    """Other releases, to recognise one of them in a mismatch."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,6 +173,8 @@ class Attestor:
             now=self._clock(),
             allowed=self._verdict.expectation.allowed,
             report=report,
+            release=release_name(self._verdict.release),
+            known=self._verdict.expectation.known,
         )
         with report.check(10) as detail:
             # The quote names this very peer's key: `spki` went into what was verified.

@@ -21,6 +21,7 @@ from blindllama.pcr import PCR_COUNT, PcrBank, parse_pcr_index
 
 __all__ = [
     "MEASUREMENTS_TYPE",
+    "Component",
     "DigestSet",
     "ExpectedEvent",
     "ExpectedPcrs",
@@ -45,6 +46,26 @@ class PlatformName(StrEnum):
 
     QEMU_SWTPM = "qemu-swtpm"
     AZURE_TRUSTED_LAUNCH = "azure-trusted-launch"
+
+
+class Component(StrEnum):
+    """The part of a machine that an extend is about; one part may be in several registers."""
+
+    FIRMWARE = "firmware"
+    BOOT_OPTIONS = "boot-options"
+    SECURE_BOOT = "secure-boot"
+    PARTITIONS = "partitions"
+    BOOT_IMAGE = "boot-image"
+    """The whole UKI, with kernel, command line and initrd in it."""
+    KERNEL = "kernel"
+    COMMAND_LINE = "command-line"
+    """With the root hash of the root file system in it."""
+    INITRD = "initrd"
+    OS_RELEASE = "os-release"
+    APP_DISK = "app-disk"
+    SEAL = "seal"
+    BOOT_STEPS = "boot-steps"
+    """Fixed texts and separators that each boot of this kind extends."""
 
 
 _SHA256_HEX = re.compile(r"[0-9a-f]{64}", re.ASCII)
@@ -87,6 +108,10 @@ class MeasuredEvent(_Wire):
     digest: Sha256Hex
     what: _Text
     source: Annotated[str, Field(max_length=4096)]
+    component: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,39}$")] | None = None
+    """A `Component`; a name that this client does not know explains less and breaks nothing."""
+    text: Annotated[str, Field(max_length=4096)] | None = None
+    """What was hashed, where that is short and can be read: a command line, disk parameters."""
 
 
 class MachineProfile(_Wire):
@@ -130,6 +155,10 @@ class ExpectedEvent:
     """What is extended: 32 bytes."""
     what: str
     source: str
+    component: str | None = None
+    """A `Component`, or a name that a newer release uses."""
+    text: str | None = None
+    """What was hashed, where the release tells."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,7 +218,11 @@ def expected_pcrs(platform: PlatformName, wire: PlatformMeasurements) -> Expecte
             {
                 parse_pcr_index(index): tuple(
                     ExpectedEvent(
-                        digest=bytes.fromhex(event.digest), what=event.what, source=event.source
+                        digest=bytes.fromhex(event.digest),
+                        what=event.what,
+                        source=event.source,
+                        component=event.component,
+                        text=event.text,
                     )
                     for event in events
                 )

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -22,6 +23,7 @@ from blindllama._attestor import Attestor, Expectation, Verdict
 from blindllama._carrier import ANSWER_TIMEOUT_S, Carrier
 from blindllama._channel import Origin, parse_origin
 from blindllama._completion import COMPLETIONS_PATH, completion_request, completion_texts
+from blindllama._known import known_releases
 from blindllama._memory import ReleaseMemory
 from blindllama.errors import NetworkError, UsageError, VerificationError
 from blindllama.pcr import parse_pcr_index
@@ -48,7 +50,7 @@ _MOST_SECONDS = 86_400.0
 """The longest time that an argument may ask for."""
 
 
-def verify_and_connect(
+def verify_and_connect(  # noqa: PLR0913 - each argument is a separate decision of the caller
     url: str,
     *,
     release: Path | str | bytes,
@@ -56,6 +58,7 @@ def verify_and_connect(
     now: Callable[[], datetime] | None = None,
     timeout_s: float = 30.0,
     memory: Path | None = None,
+    known: Iterable[Path | str | bytes] = (),
     max_evidence_age_s: float = MAX_EVIDENCE_AGE_S,
     randomness: Callable[[int], bytes] = secrets.token_bytes,
 ) -> AttestedSession:
@@ -69,6 +72,8 @@ def verify_and_connect(
             evidence is renewed.
         timeout_s: Seconds for a connection, and for one exchange of evidence.
         memory: A file that remembers the newest release accepted, so that no older one is.
+        known: Evidence files of other releases. They decide nothing: when the guest runs something
+            else, the refusal says so if it is one of these.
         max_evidence_age_s: Seconds after which evidence is renewed before the next request.
         randomness: Where nonces come from: a number of bytes to that many random bytes.
 
@@ -98,7 +103,10 @@ def verify_and_connect(
         if exc.report is None:
             exc.report = report
         raise
-    expectation = _expectation(verified, trusted, timedelta(seconds=max_evidence_age_s))
+    expectation = replace(
+        _expectation(verified, trusted, timedelta(seconds=max_evidence_age_s)),
+        known=known_releases(known, trusted),
+    )
     attestor = Attestor(
         origin,
         Verdict(release=verified, expectation=expectation, report=report),

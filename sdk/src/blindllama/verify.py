@@ -7,7 +7,7 @@ they are compared with comes from the caller.
 from __future__ import annotations
 
 import hmac
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from types import MappingProxyType
@@ -18,7 +18,7 @@ from blindllama._platform.registry import platform_named
 from blindllama._tpm.quote import ExpectedQuote, VerifiedQuote, qualifying_data, verify_quote
 from blindllama.errors import ChannelBindingError, Code, MeasurementError, UsageError
 from blindllama.evidence import Evidence, parse_evidence
-from blindllama.explain import explain_mismatch
+from blindllama.explain import KnownRelease, Machine, explain_registers
 from blindllama.measurements import ExpectedPcrs, PlatformName
 from blindllama.report import Report
 
@@ -56,6 +56,8 @@ def verify_evidence(  # noqa: PLR0913 - each argument is a separate decision of 
     now: datetime,
     allowed: Mapping[int, frozenset[bytes]] = _NONE_BESIDES,
     report: Report | None = None,
+    release: str = "the release",
+    known: Callable[[], Sequence[KnownRelease]] = tuple,
 ) -> VerifiedEvidence:
     """Return what the evidence proves about the holder of the TLS key.
 
@@ -69,6 +71,9 @@ def verify_evidence(  # noqa: PLR0913 - each argument is a separate decision of 
         now: The time of the check, with a time zone.
         allowed: Values that registers of the platform's firmware may have, besides the known.
         report: Takes the checks 6 to 9; a new one when not given.
+        release: How the expected release is called in an explanation.
+        known: Gives other genuine releases, to recognise one of them in a mismatch. It is asked
+            only then, and decides nothing.
 
     Raises:
         VerificationError: the first check that failed says why in its `code`.
@@ -94,7 +99,13 @@ def verify_evidence(  # noqa: PLR0913 - each argument is a separate decision of 
         quote = _verify_quote(evidence, ak, place, nonce=nonce, spki=spki)
         detail.update(_quote_detail(quote, evidence))
     with checks.check(9) as detail:
-        _check_measurements(quote, evidence, place, expected)
+        _check_registers(quote, place, expected)
+        # What the release predicts beyond the platform's demands is signed too: none is ignored.
+        wrong = [index for index in sorted(expected.values) if not _equal(quote, expected, index)]
+        if wrong:
+            raise _mismatch(
+                quote, evidence, expected, wrong, detail=detail, release=release, known=known()
+            )
         detail.update(_measurement_detail(quote, place, expected))
         detail.update(_check_firmware(quote, place, expected, allowed))
     return VerifiedEvidence(
@@ -141,9 +152,7 @@ def _verify_quote(
     )
 
 
-def _check_measurements(
-    quote: VerifiedQuote, evidence: Evidence, platform: Platform, expected: ExpectedPcrs
-) -> None:
+def _check_registers(quote: VerifiedQuote, platform: Platform, expected: ExpectedPcrs) -> None:
     """Compare in both directions: no register without a value, no value without a register."""
     if expected.platform is not platform.name:
         raise MeasurementError(
@@ -164,26 +173,37 @@ def _check_measurements(
             expected=f"all of {sorted(platform.enforced)}, none outside the quote",
             got=f"{sorted(expected.values)}; it is about {sorted(missing)}",
         )
-    # What the release predicts beyond the platform's demands is signed too: none of it is ignored.
-    wrong = [index for index in sorted(expected.values) if not _equal(quote, expected, index)]
-    if wrong:
-        first = wrong[0]
-        why = explain_mismatch(
-            first,
-            quoted=quote.values[first],
-            expected=expected,
-            event_log=evidence.event_log,
-            app_events=evidence.app_events,
-        )
-        names = ", ".join(str(index) for index in wrong)
-        raise MeasurementError(
-            f"PCR {names} ({'they are' if wrong[1:] else 'it is'} not the release's); "
-            f"PCR {first}: {why}",
-            code=Code.MEASUREMENT_MISMATCH,
-            step=9,
-            expected=expected.values[first].hex(),
-            got=quote.values[first].hex(),
-        )
+
+
+def _mismatch(
+    quote: VerifiedQuote,
+    evidence: Evidence,
+    expected: ExpectedPcrs,
+    wrong: Sequence[int],
+    *,
+    detail: MutableMapping[str, str],
+    release: str,
+    known: Sequence[KnownRelease],
+) -> MeasurementError:
+    """Return the refusal, and put into the report what each wrong register tells."""
+    machine = Machine(
+        values=quote.values, event_log=evidence.event_log, app_events=evidence.app_events
+    )
+    explained = explain_registers(wrong, machine, expected=expected, asked=release, known=known)
+    for one in explained:
+        detail[f"PCR {one.pcr}"] = one.sentence
+        detail[f"PCR {one.pcr}, values"] = "; ".join(one.raw)
+    first = explained[0]
+    names = ", ".join(str(index) for index in wrong)
+    others = f"; PCR {first.pcr}" if wrong[1:] else ""
+    return MeasurementError(
+        f"PCR {names} {'differ' if wrong[1:] else 'differs'} from {release}{others}: "
+        f"{first.sentence}",
+        code=Code.MEASUREMENT_MISMATCH,
+        step=9,
+        expected=expected.values[first.pcr].hex(),
+        got=quote.values[first.pcr].hex(),
+    )
 
 
 def _check_firmware(

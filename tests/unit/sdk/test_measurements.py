@@ -8,6 +8,7 @@ from pydantic import JsonValue, ValidationError
 from blindllama._strict_json import parse_model
 from blindllama.errors import Code, FormatError, UsageError
 from blindllama.measurements import (
+    Component,
     ExpectedPcrs,
     MeasurementsPredicate,
     PlatformMeasurements,
@@ -51,6 +52,47 @@ def test_the_wire_form_becomes_values_in_the_order_of_the_registers() -> None:
     assert expected.bank is PcrBank.SHA256
     assert expected.events[4][0].digest == b"\xaa" * 32
     assert expected.events[4][0].what == "separator"
+
+
+def test_an_event_may_name_its_part_and_its_text() -> None:
+    event = {"digest": A, "what": "command line", "source": "s"}
+    told = event | {"component": Component.COMMAND_LINE.value, "text": "ro quiet"}
+    newer = event | {"component": "a-part-of-tomorrow"}
+    document = platform(events={"4": [event, told, newer]})
+    events = expected_pcrs(
+        PlatformName.QEMU_SWTPM, parse_model(document, PlatformMeasurements, step=2)
+    ).events[4]
+    assert [(one.component, one.text) for one in events] == [
+        (None, None),
+        (Component.COMMAND_LINE, "ro quiet"),
+        ("a-part-of-tomorrow", None),
+    ]
+
+
+@pytest.mark.parametrize("component", ["", "Kernel", "a b", "-", 1, "x" * 41])
+def test_a_part_is_a_short_name(component: object) -> None:
+    event = {"digest": A, "what": "w", "source": "s", "component": component}
+    with pytest.raises(FormatError) as caught:
+        parse_model(platform(events={"4": [event]}), PlatformMeasurements, step=2)
+    assert caught.value.code is Code.FORMAT_SCHEMA
+
+
+def test_parts_are_named_as_the_wire_allows() -> None:
+    """The names are in signed statements: adding is free, changing is not."""
+    assert [component.value for component in Component] == [
+        "firmware",
+        "boot-options",
+        "secure-boot",
+        "partitions",
+        "boot-image",
+        "kernel",
+        "command-line",
+        "initrd",
+        "os-release",
+        "app-disk",
+        "seal",
+        "boot-steps",
+    ]
 
 
 def test_machine_and_events_are_optional() -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from blindllama.measurements import Component
 from blindllama.pcr import replay
 from os_image.pe import PeFormatError, authenticode_sha256
 from os_image.predict import (
@@ -118,6 +119,7 @@ def test_pcr_9_measures_the_command_line_of_a_real_boot(
     events = pcr09.events(make_pe(uki_sections))
     assert len(events) == len(logged(recorded, 9))
     assert events[0].digest == logged(recorded, 9)[0]
+    assert (events[0].text or "").encode() == uki_sections[".cmdline"]
 
 
 def test_pcr_9_appends_the_archive_that_a_real_boot_had(
@@ -185,4 +187,4 @@ def test_pcr_15_is_the_descriptor_and_then_the_seal() -> None:
 
 def test_an_event_has_a_digest_of_the_bank() -> None:
     with pytest.raises(ValueError, match="expected 32 bytes, got 20"):
-        Event(pcr=0, digest=bytes(20), what="x", source="y")
+        Event(pcr=0, digest=bytes(20), what="x", source="y", component=Component.FIRMWARE)

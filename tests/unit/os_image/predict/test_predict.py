@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from blindllama.measurements import MachineProfile, PlatformName, expected_pcrs
+from blindllama.measurements import Component, MachineProfile, PlatformName, expected_pcrs
 from blindllama.pcr import replay
 from os_image.predict.bank import PredictionError
 from os_image.predict.golden import GoldenPcrs, golden_from_boot
@@ -100,6 +100,8 @@ def test_the_registers_of_each_platform(
 
 def test_values_follow_from_events_and_each_has_a_source(predicted: ExpectedPcrs) -> None:
     assert set(predicted.events) == set(predicted.values)
+    named = {event.component for events in predicted.events.values() for event in events}
+    assert named == set(Component)  # each part of a machine is in some register, and has a name
     for index, events in predicted.events.items():
         assert replay(event.digest for event in events) == predicted.values[index]
         assert all(event.what and event.source for event in events)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,13 +11,15 @@ import pytest
 from blindllama.measurements import MeasuredEvent, PlatformMeasurements
 from supply_chain.digest import Sha256
 from tests.simulators.attested_server import Server, TlsKey, attested_server
-from tests.simulators.booted_guest import BootedGuest, Papers, boot, expected_pcrs
+from tests.simulators.booted_guest import APP, BootedGuest, Papers, boot, expected_pcrs
 from tests.simulators.signed_release import PLATFORMS, SignedRelease, make_signed_release
 from tests.simulators.software_ak import SoftwareAk, SoftwareQuoter
 
+OLDER_APP = (("app-disk", b"the application disk of release 1"), APP[1])
 
-def _measurements() -> PlatformMeasurements:
-    expected = expected_pcrs()
+
+def _measurements(app: Sequence[tuple[str, bytes]] = APP) -> PlatformMeasurements:
+    expected = expected_pcrs(app=app)
     return PlatformMeasurements(
         bank="sha256",
         pcrs={str(pcr): value.hex() for pcr, value in expected.values.items()},
@@ -67,15 +69,15 @@ def signed(tmp_path_factory: pytest.TempPathFactory) -> Signed:
     papers = Papers.of(quoter)
     state = tmp_path_factory.mktemp("state")
 
-    def make(sequence: int) -> SignedRelease:
+    def make(sequence: int, app: Sequence[tuple[str, bytes]] = APP) -> SignedRelease:
         return make_signed_release(
             state,
             sequence=sequence,
-            measurements={**PLATFORMS, "qemu-swtpm": _measurements()},
+            measurements={**PLATFORMS, "qemu-swtpm": _measurements(app)},
             vtpm_roots=(Sha256.from_hex(papers.root.hex()),),
         )
 
-    older = make(1)
+    older = make(1, OLDER_APP)
     return Signed(quoter=quoter, papers=papers, newer=make(2), older=older)
 
 

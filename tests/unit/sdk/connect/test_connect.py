@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -21,8 +22,9 @@ from blindllama.errors import (
 from blindllama.report import Status
 from blindllama.session import AttestedSession, verify_and_connect
 from tests.simulators.attested_server import WORDS, Answer
-from tests.simulators.booted_guest import encode, sha256
-from tests.unit.sdk.connect.conftest import Deployed
+from tests.simulators.booted_guest import boot, encode, sha256
+from tests.simulators.software_ak import SoftwareQuoter
+from tests.unit.sdk.connect.conftest import OLDER_APP, Deployed, Signed
 
 
 def connect(deployed: Deployed, **changes: object) -> AttestedSession:
@@ -74,6 +76,33 @@ def test_another_build_is_refused_and_explained(deployed: Deployed) -> None:
     deployed.guest.quoter.extend(4, sha256(b"something else"))
     error = refused(deployed, Code.MEASUREMENT_MISMATCH)
     assert "PCR 4" in str(error)
+
+
+def test_another_release_is_recognised(deployed: Deployed, signed: Signed) -> None:
+    """Without a log, as on Azure: only what the caller knows says what it is."""
+    quoter = SoftwareQuoter(ak=signed.quoter.ak)
+    boot(quoter, app=OLDER_APP)
+    deployed.server.attester = replace(deployed.guest, quoter=quoter, log=b"")
+    older, missing = deployed.folder / "older.json", deployed.folder / "missing.json"
+    older.write_bytes(deployed.older.evidence)
+    error = refused(deployed, Code.MEASUREMENT_MISMATCH, known=[missing, b"{}", older])
+    assert str(error).startswith(
+        "PCR 15 differs from release 2: it is that of release 1, you asked for release 2"
+    )
+    assert error.report is not None
+    detail = error.report.checks[8].detail
+    assert detail["PCR 15"] == "it is that of release 1, you asked for release 2"
+    assert str(error.got) in detail["PCR 15, values"]
+
+
+def test_a_release_that_nobody_signed_is_not_recognised(deployed: Deployed, signed: Signed) -> None:
+    quoter = SoftwareQuoter(ak=signed.quoter.ak)
+    boot(quoter, app=OLDER_APP)
+    deployed.server.attester = replace(deployed.guest, quoter=quoter, log=b"")
+    document = json.loads(deployed.older.evidence)
+    document["measurements"]["dsseEnvelope"]["signatures"][0]["sig"] = "AAAA"
+    error = refused(deployed, Code.MEASUREMENT_MISMATCH, known=[json.dumps(document).encode()])
+    assert "no explanation" in str(error)
 
 
 def test_a_relay_is_refused(deployed: Deployed) -> None:
@@ -128,7 +157,8 @@ def test_s4_the_memory_of_releases(deployed: Deployed) -> None:
         connect(deployed, memory=memory, release=deployed.older.evidence)
     assert caught.value.code is Code.RELEASE_BELOW_MEMORY
     assert caught.value.step == 4
-    connect(deployed, release=deployed.older.evidence).close()  # without a memory
+    # Without a memory it comes as far as the guest, which does not run it.
+    refused(deployed, Code.MEASUREMENT_MISMATCH, release=deployed.older.evidence)
 
 
 def test_s4_nothing_is_remembered_of_a_refusal(deployed: Deployed) -> None:
