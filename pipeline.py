@@ -31,6 +31,7 @@ from os_image.predict.predict import platform_measurements, predict_azure_pcrs, 
 from os_image.probe import build_probe_disk
 from os_image.spec import OsImageSpec
 from os_image.spec import read_spec as read_os_spec
+from supply_chain import sdk_wheel
 from supply_chain.attest.chain import Measured
 from supply_chain.attest.config import CHAIN_NAME, ChainConfig, read_chain
 from supply_chain.attest.signing import Signer, signer
@@ -48,6 +49,7 @@ from supply_chain.step import Step, StepResult, run_step
 from supply_chain.workspace import Workspace
 
 ENGINE, APP_DISK, OS_IMAGE, MEASURE = "engine", "app-disk", "os-image", "measure"
+SDK = sdk_wheel.SDK
 MEASUREMENTS = "measurements.json"
 OS_DISK_PRODUCT = f"{OS_IMAGE}/{os_image.DISK_NAME}"
 APP_DISK_PRODUCT = f"{APP_DISK}/{app_disk.DISK}"
@@ -251,6 +253,45 @@ def build_all(site: Site) -> dict[str, StepResult]:
     return results
 
 
+def sdk_step(site: Site) -> Step:
+    """Return the build of the client's wheel: handed on with a release, and no step of its layout.
+
+    A guest does not run it, and a client that verifies a release has it already.
+    """
+    root = site.workspace.root
+    return Step(
+        name=SDK,
+        inputs=site.lock.input_digests("tools"),
+        after=(),
+        products=(sdk_wheel.read_project(root).wheel, SBOM),
+        code={
+            name: root / name
+            for name in (
+                *sdk_wheel.SOURCES,
+                *_SHARED_CODE,
+                *_SBOM_CODE,
+                "supply_chain/sdk_wheel.py",
+            )
+        },
+        parameters={},
+        build=partial(_build_sdk, site),
+    )
+
+
+def build_sdk(site: Site) -> StepResult:
+    """Build the client's wheel, unless the one that stands is of the same sources.
+
+    Raises:
+        BuildError: an input is missing, or the build failed.
+    """
+    require_root()
+    fetch(site.lock, ("tools",), site.store, site.progress, environ=site.environ)
+    with site.progress.step(SDK):
+        return run_step(
+            sdk_step(site), earlier={}, build_root=site.workspace.build, clock=site.clock
+        )
+
+
 def read_measured(results: Mapping[str, StepResult]) -> Measured:
     """Return what the measuring step found out.
 
@@ -302,6 +343,10 @@ def _build_os_image(site: Site, out: Path) -> None:
         out=out,
         progress=site.progress,
     )
+
+
+def _build_sdk(site: Site, out: Path) -> None:
+    sdk_wheel.build_sdk(site.workspace.root, tools=site.tree("tools"), out=out)
 
 
 def _measure(site: Site, out: Path) -> None:

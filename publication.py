@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -22,7 +23,18 @@ from blindllama.release import VerifiedRelease, verify_release
 from deploy.qemu import release as deployed
 from deploy.qemu import vm, vtpm
 from os_image.build import DISK_NAME as OS_DISK_NAME
-from pipeline import APP_DISK, ENGINE, MEASURE, MEASUREMENTS, OS_IMAGE, Site, read_measured
+from pipeline import (
+    APP_DISK,
+    ENGINE,
+    MEASURE,
+    MEASUREMENTS,
+    OS_IMAGE,
+    SDK,
+    Site,
+    build_sdk,
+    read_measured,
+)
+from supply_chain.attest.bill import DISKS, Bill, sdk_bill, sign_bills
 from supply_chain.attest.chain import LayoutPlan, sign_chain
 from supply_chain.attest.functionary import Functionary, functionary_of
 from supply_chain.attest.layout import layout_demands
@@ -42,8 +54,9 @@ from supply_chain.release import (
     write_policy,
     write_release,
 )
+from supply_chain.sbom.document import SBOM
 from supply_chain.step import StepResult
-from supply_chain.workspace import Workspace, held, replace_file
+from supply_chain.workspace import Workspace, fresh_dir, held, replace_file
 
 POLICY = "policy.toml"
 
@@ -74,8 +87,10 @@ def publish(site: Site, results: Mapping[str, StepResult]) -> Published:
     tpm = vtpm.provision(site.workspace.state, now=site.clock())
     root = sha256_bytes(tpm.root)
     policy_path = site.workspace.dist / POLICY
+    client = build_sdk(site)
+    bills = (*DISKS, _client_bill(client))
     with tempfile.TemporaryDirectory(prefix="release-") as scratch:
-        files = _files(site, results, Path(scratch))
+        files = _files(site, results, client, Path(scratch))
         kept = _kept(site, results, files, vtpm_root=root.hex)
         if kept is not None:
             return kept
@@ -117,6 +132,7 @@ def publish(site: Site, results: Mapping[str, StepResult]) -> Published:
                 index=index,
                 sign=identity.sign_statement,
                 progress=site.progress,
+                more=sign_bills(bills, files=files, signer=identity),
             )
             policy = release_policy(
                 index=index,
@@ -138,6 +154,22 @@ def publish(site: Site, results: Mapping[str, StepResult]) -> Published:
         verified=verify_published(site, policy_path),
         renewed=True,
     )
+
+
+def publish_sdk(site: Site) -> Path:
+    """Build and sign the client's wheel alone; return the folder with the three files.
+
+    Raises:
+        BuildError: an input is missing, or building or signing failed.
+    """
+    client = build_sdk(site)
+    bill, files = _client_bill(client), _client_files(client)
+    with site.signer() as identity, fresh_dir(site.workspace.dist / SDK) as out:
+        for path in files.values():
+            shutil.copyfile(path, out / path.name)
+        bundle = sign_bills([bill], files=files, signer=identity)[bill.bundle]
+        (out / bill.bundle.rpartition("/")[2]).write_bytes(bundle)
+    return site.workspace.dist / SDK
 
 
 def verify_published(site: Site, policy: Path) -> VerifiedRelease:
@@ -186,7 +218,9 @@ def ask(
     return "".join(pieces)
 
 
-def _files(site: Site, results: Mapping[str, StepResult], scratch: Path) -> dict[str, Path]:
+def _files(
+    site: Site, results: Mapping[str, StepResult], client: StepResult, scratch: Path
+) -> dict[str, Path]:
     """Return the files of a release by their path in its folder."""
     firmware = site.firmware
     machine = read_measured(results).platforms[PlatformName.QEMU_SWTPM.value].machine
@@ -202,6 +236,22 @@ def _files(site: Site, results: Mapping[str, StepResult], scratch: Path) -> dict
         deployed.MACHINE: profile,
         "engine-manifest.json": results[ENGINE].path("manifest.json"),
         MEASUREMENTS: results[MEASURE].path(MEASUREMENTS),
+        **{bill.path: results[bill.name].path(SBOM) for bill in DISKS},
+        **_client_files(client),
+    }
+
+
+def _client_bill(client: StepResult) -> Bill:
+    (wheel,) = (name for name in client.step.products if name != SBOM)
+    return sdk_bill(wheel)
+
+
+def _client_files(client: StepResult) -> dict[str, Path]:
+    """Return the client's wheel and its bill of materials by their path in a release."""
+    bill = _client_bill(client)
+    return {
+        bill.subject: client.path(bill.subject.rpartition("/")[2]),
+        bill.path: client.path(SBOM),
     }
 
 

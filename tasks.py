@@ -20,6 +20,7 @@ from pipeline import Site, build_all, read_site
 from supply_chain._chain_tasks import ns as chain_tasks
 from supply_chain._input_tasks import input_tasks, lock_tasks
 from supply_chain.attest.trust import LOCAL
+from supply_chain.digest import sha256_file
 from supply_chain.front import told, whole_number
 from supply_chain.progress import ConsoleProgress
 
@@ -99,9 +100,21 @@ def release(
     print(f"guest     {f'runs at {guest.url}' if keep else 'ended; ./do invoke boot.up starts it'}")
 
 
+@task
+@told()
+def build_sdk(_context: Context) -> None:
+    """Make and sign the client's wheel with its bill of materials, in dist/sdk."""
+    site = _site(debug=False)
+    with site.workspace.exclusive(site.progress):
+        folder = publication.publish_sdk(site)
+    for path in sorted(folder.iterdir()):
+        print(f"{sha256_file(path).hex}  {path}")
+
+
 ns = Collection(
     build,
     release,
+    Collection("sdk", build=build_sdk),
     lock_tasks,
     input_tasks,
     engine_tasks,

@@ -79,10 +79,10 @@ def image_part(image: Image) -> Component:
         bom_ref=image.reference,
         hashes=[hash_of(image.digest)],
         properties=named(
-            {
-                "blindllama:image-id": str(image.image_id),
-                "blindllama:layer": str(image.layer.digest),
-            }
+            [
+                ("blindllama:image-id", str(image.image_id)),
+                ("blindllama:layer", str(image.layer.digest)),
+            ]
         ),
     )
 
@@ -141,12 +141,12 @@ def _model_part(manifest: Mapping[str, Any]) -> Component:
         licenses=licences(manifest["licence"]),
         pedigree=Pedigree(ancestors=[published]),
         properties=named(
-            {
-                "blindllama:path": MODEL_FILE,
-                "blindllama:kind": manifest["kind"],
-                "blindllama:quantisation": manifest["quantisation"],
-                "blindllama:architecture": model["architecture"],
-                "blindllama:tensors": model["tensors"]["sha256"],
-            }
+            [
+                ("blindllama:path", MODEL_FILE),
+                ("blindllama:kind", manifest["kind"]),
+                ("blindllama:quantisation", manifest["quantisation"]),
+                ("blindllama:architecture", model["architecture"]),
+                ("blindllama:tensors", model["tensors"]["sha256"]),
+            ]
         ),
     )

@@ -13,6 +13,7 @@ from invoke import Collection, Context, Exit, task
 from blindllama.errors import VerificationError
 from blindllama.policy import Policy
 from blindllama.release import verify_release
+from supply_chain.attest.bill import verify_bills
 from supply_chain.attest.config import (
     CHAIN_NAME,
     FileOwner,
@@ -40,12 +41,14 @@ def verify(_context: Context, release: str, policy: str = "dist/policy.toml") ->
         folder = read_release(Path(release))
         verified = verify_release(folder.evidence, trusted, datetime.now(UTC))
         verify_folder(folder.path, verified)
+        bills = verify_bills(folder.path, verified, trusted)
     except VerificationError as exc:
         raise Exit(f"refused in step {exc.step}, {exc.code}: {exc}", code=1) from exc
     except BuildError as exc:
         raise Exit(f"refused, {exc.code}: {exc}", code=1) from exc
     print(f"{verified.name} {verified.sequence}, signed by {verified.signer}")
     print(f"{len(verified.files)} files are as signed; expires {verified.expires:%Y-%m-%d}")
+    print(f"bills of materials are as built and as signed: {', '.join(bills) or 'none'}")
 
 
 @task(

@@ -2,6 +2,8 @@
 
 dist/release/
 ├── os.img, app.img, …          what is run
+├── sdk/                        what a client installs
+├── sbom/                       what is in these, as CycloneDX; signed in bundles/
 ├── root.layout, links/         who had to do what, and who did
 ├── bundles/                    signed statements, one Sigstore bundle per file
 ├── index.json                  the files with digests and sizes, for people and mirrors
@@ -100,6 +102,7 @@ def write_release(
     index: ReleaseIndexPredicate,
     sign: Callable[[Statement], bytes],
     progress: Progress,
+    more: Mapping[str, bytes] | None = None,
 ) -> ReleaseFolder:
     """Write a release folder and return it; an older one stays until the new one is whole.
 
@@ -110,10 +113,11 @@ def write_release(
         index: Name, number and times of the release.
         sign: Makes the bundle of the index, the last signature of a release.
         progress: Told of the copying.
+        more: Further signed documents by their path in the folder, which no client needs.
     """
     with fresh_dir(folder) as aside:
         entries = list(_copied(aside, files, progress))
-        for path, data in sorted(chain_files(chain).items()):
+        for path, data in sorted({**chain_files(chain), **(more or {})}.items()):
             _write(aside / path, data)
             entries.append(ReleaseFile(path=path, sha256=sha256_bytes(data).hex, size=len(data)))
         entries.sort(key=lambda entry: entry.path)

@@ -97,7 +97,7 @@ def package_part(
         purl=purl,
         hashes=[hash_of(package.sha256)],
         licenses=licences(licence),
-        properties=named(properties),
+        properties=named(properties.items()),
     )
 
 
@@ -108,7 +108,7 @@ def file_part(path: str, digest: Sha256, *, properties: Mapping[str, str]) -> Co
         type=ComponentType.FILE,
         bom_ref=f"file:{properties.get('blindllama:part', '')}:{path}",
         hashes=[hash_of(digest)],
-        properties=named(properties),
+        properties=named(properties.items()),
     )
 
 
@@ -124,9 +124,9 @@ def licences(spdx: str | None) -> list[License]:
     return [DisjunctiveLicense(id=spdx, acknowledgement=LicenseAcknowledgement.DECLARED)]
 
 
-def named(properties: Mapping[str, str]) -> list[Property]:
-    """Return properties with their values."""
-    return [Property(name=name, value=value) for name, value in properties.items()]
+def named(properties: Iterable[tuple[str, str]]) -> list[Property]:
+    """Return properties with their values; a name may be there more than once."""
+    return [Property(name=name, value=value) for name, value in properties]
 
 
 def _validate(text: str) -> None:

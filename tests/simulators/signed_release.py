@@ -57,12 +57,17 @@ STEPS = (
     LayoutStep(
         name="app-disk",
         materials_from=("engine",),
-        products=("app-disk/app.img", "app-disk/app-disk.json"),
+        products=("app-disk/app.img", "app-disk/app-disk.json", "app-disk/sbom.cdx.json"),
     ),
     LayoutStep(
         name="os-image",
         materials_from=(),
-        products=("os-image/os.img", "os-image/uki.efi", "os-image/os-image.json"),
+        products=(
+            "os-image/os.img",
+            "os-image/uki.efi",
+            "os-image/os-image.json",
+            "os-image/sbom.cdx.json",
+        ),
     ),
     LayoutStep(
         name="measure",
@@ -86,6 +91,8 @@ RELEASE_FILES = {
     "engine-manifest.json": "engine/manifest.json",
     "measurements.json": "measure/measurements.json",
     "os.img": "os-image/os.img",
+    "sbom/app-disk.cdx.json": "app-disk/sbom.cdx.json",
+    "sbom/os-image.cdx.json": "os-image/sbom.cdx.json",
 }
 """Files of the release folder and the product that each is a copy of."""
 

@@ -10,20 +10,10 @@ import pytest
 import requests
 from invoke import Context, Exit
 
-from blindllama.measurements import measurements_file
 from supply_chain import _chain_tasks
-from supply_chain.attest.signing import signer
-from supply_chain.digest import sha256_bytes
 from supply_chain.passphrase import VARIABLE
-from supply_chain.progress import SilentProgress
-from supply_chain.release import write_release
 from supply_chain.workspace import CACHE_VARIABLE
-from tests.simulators.signed_release import (
-    PLATFORMS,
-    PRODUCTS,
-    RELEASE_FILES,
-    make_signed_release,
-)
+from tests.simulators.release_folder import made_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,24 +23,7 @@ if TYPE_CHECKING:
 def release(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A release folder whose disks are a few bytes long, with its policy beside it."""
     root = tmp_path_factory.mktemp("release")
-    products = {name: sha256_bytes(name.encode()) for name in PRODUCTS}
-    files = {}
-    for path, product in RELEASE_FILES.items():
-        files[path] = root / "made" / path
-        files[path].parent.mkdir(exist_ok=True)
-        files[path].write_bytes((product or path).encode())
-    files["measurements.json"].write_bytes(measurements_file(debug=False, platforms=PLATFORMS))
-    made = make_signed_release(root / "state", products=products)
-    with signer(root / "state") as signing:
-        write_release(
-            root / "release",
-            files=files,
-            chain=made.chain,
-            index=made.index,
-            sign=signing.sign_statement,
-            progress=SilentProgress(),
-        )
-    (root / "policy.toml").write_text(made.policy_toml)
+    made_folder(root)
     return root
 
 
@@ -62,7 +35,9 @@ def test_a_release_verifies_from_its_folder_and_a_policy(
     release: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     verify(release)
-    assert "simulated-release 1, signed by https://blindllama.dev/" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "simulated-release 1, signed by https://blindllama.dev/" in said
+    assert "bills of materials are as built and as signed: os.img, app.img" in said
 
 
 @pytest.mark.parametrize(
