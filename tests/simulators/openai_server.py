@@ -29,7 +29,7 @@ class OpenAiServer:
     waits: bool = False
 
     def __call__(self, handler: BaseHTTPRequestHandler) -> None:
-        path = handler.path
+        path = handler.path.partition("?")[0]
         body = json.loads(self.server.bodies[-1] or b"{}")
         if path == "/v1/models":
             _whole(handler, {"object": "list", "data": [_named({"object": "model"})]})

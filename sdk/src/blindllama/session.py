@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from httpx import AsyncClient, Client
     from openai import AsyncOpenAI, OpenAI
 
+    from blindllama.proxy import Proxy
+
 __all__ = ["MAX_EVIDENCE_AGE_S", "AttestedSession", "verify_and_connect"]
 
 MAX_EVIDENCE_AGE_S = 300.0
@@ -181,6 +183,30 @@ class AttestedSession(requests.Session):
         """Close all connections, those of clients made from this session included."""
         super().close()
         self._carrier.close()
+
+    def proxy(
+        self,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        log: Callable[[str], None] | None = None,
+        allow_remote: bool = False,
+    ) -> Proxy:
+        """Return a local server that passes programs' requests on to the guest; see `Proxy`.
+
+        Args:
+            host: The address to listen at, not a name.
+            port: 0 takes a free one.
+            log: Takes one line for each request: method, path and status, never what was said.
+            allow_remote: Listen at an address that other machines reach; they would speak plain
+                HTTP over the network.
+
+        Raises:
+            UsageError: no such address, or one that other machines reach.
+        """
+        from blindllama.proxy import Proxy  # noqa: PLC0415 - few need a server
+
+        return Proxy(self._carrier, host=host, port=port, log=log, allow_remote=allow_remote)
 
     def httpx(self) -> Client:
         """Return a client of httpx for the guest; needs the extra `blindllama[httpx]`.

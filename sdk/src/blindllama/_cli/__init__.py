@@ -77,6 +77,16 @@ def _parser() -> argparse.ArgumentParser:
     ask.add_argument("--max-tokens", type=int, default=20, metavar="N", help="default 20")
     ask.add_argument("--temperature", type=float, default=0.0, metavar="T", help="default 0")
     ask.add_argument("--report", action="store_true", help="show the ten checks too")
+    proxy = commands.add_parser("proxy", help="verify, then serve OpenAI's API to local programs")
+    _add_guest(proxy)
+    proxy.add_argument(
+        "--listen", default="127.0.0.1:8080", metavar="ADDRESS:PORT", help="default 127.0.0.1:8080"
+    )
+    proxy.add_argument(
+        "--allow-remote",
+        action="store_true",
+        help="let --listen be an address that other machines reach, over plain HTTP",
+    )
     inspect = commands.add_parser("inspect", help="show what an evidence document claims")
     inspect.add_argument("file", type=Path, metavar="FILE", help="answer of POST /attestation")
     return parser

@@ -1,0 +1,70 @@
+"""`blindllama proxy` as a process: from its first line to Ctrl-C."""
+
+from __future__ import annotations
+
+import http.client
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from urllib.parse import urlsplit
+
+import pytest
+
+from blindllama._cli import ExitCode, main
+from tests.unit.sdk.connect.conftest import Deployed
+
+TIMEOUT_S = 60
+Capture = pytest.CaptureFixture[str]
+
+
+@contextmanager
+def proxy_process(deployed: Deployed) -> Iterator[subprocess.Popen[str]]:
+    program = "import sys; from blindllama._cli import main; sys.exit(main(sys.argv[1:]))"
+    with subprocess.Popen(
+        [sys.executable, "-c", program, "proxy", *deployed.arguments, "--listen", "127.0.0.1:0"],
+        stderr=subprocess.PIPE,
+        text=True,
+        env={"PYTHONPATH": ":".join(sys.path)},
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def test_it_serves_until_it_is_interrupted(deployed: Deployed) -> None:
+    with proxy_process(deployed) as process:
+        assert process.stderr is not None
+        told = [process.stderr.readline() for _ in range(3)]
+        assert told[0] == "verified: simulated-release 2 on qemu-swtpm\n"
+        assert "proves nothing against whoever runs the host" in told[1]
+        url = urlsplit(told[2].removeprefix("listening: ").strip())
+        assert url.path == "/v1"
+        connection = http.client.HTTPConnection(url.netloc, timeout=TIMEOUT_S)
+        connection.request("POST", "/v1/completions", body=b'{"prompt": "a secret"}')
+        assert connection.getresponse().read().endswith(b"data: [DONE]\n\n")
+        process.send_signal(signal.SIGINT)
+        rest = process.stderr.read()
+        assert process.wait(TIMEOUT_S) == ExitCode.INTERRUPTED
+        connection.close()
+    assert rest == "POST /v1/completions 200\n"
+
+
+def test_nothing_listens_before_the_guest_is_verified(deployed: Deployed, capsys: Capture) -> None:
+    deployed.guest.quoter.extend(11, bytes(32))
+    assert main(["proxy", *deployed.arguments, "--listen", "127.0.0.1:0"]) == ExitCode.REFUSED
+    err = capsys.readouterr().err
+    assert "measurement.mismatch" in err
+    assert "listening" not in err
+    assert deployed.server.application_bytes == 0
+
+
+@pytest.mark.parametrize(
+    "listen", ["8080", "localhost:8080", "192.0.2.1:8080", "127.0.0.1:99999", "127.0.0.1:"]
+)
+def test_where_it_cannot_listen(deployed: Deployed, capsys: Capture, listen: str) -> None:
+    assert main(["proxy", *deployed.arguments, "--listen", listen]) == ExitCode.USAGE
+    assert "listen" in capsys.readouterr().err
+    assert deployed.server.application_bytes == 0
