@@ -3,7 +3,9 @@
 Like Rekor, the log refuses an entry whose signature does not verify with the certificate or key
 that comes with it, and stores not what was sent but the canonical entry made from it.
 
-Source: Rekor's type schemas dsse/0.0.1 and hashedrekord/0.0.1; DSSE protocol v1.0 (PAE).
+Version 2 of the log knows one kind: a DSSE envelope is logged by the hash of what it signs.
+
+Source: Rekor's type schemas dsse/0.0.1 and hashedrekord/0.0.1 and 0.0.2; DSSE protocol v1.0 (PAE).
 """
 
 from __future__ import annotations
@@ -21,6 +23,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, utils
 
 from supply_chain.local_sigstore.exchange import RefusedError, text_field
+
+_P256_DETAILS = "PKIX_ECDSA_P256_SHA_256"
 
 
 def canonical_entry(proposed: dict[str, Any]) -> bytes:
@@ -40,6 +44,72 @@ def canonical_entry(proposed: dict[str, Any]) -> bytes:
     except (ValueError, TypeError, binascii.Error, UnsupportedAlgorithm, RecursionError) as exc:
         raise RefusedError(400, f"malformed {kind[0]} entry: {exc}") from exc
     raise RefusedError(400, f"entry kind: expected dsse or hashedrekord 0.0.1, got {kind[0]!r}")
+
+
+def canonical_entry_v2(proposed: dict[str, Any]) -> bytes:
+    """The bytes of the log's leaf for an entry proposed to version 2 of the log.
+
+    Raises:
+        RefusedError: Another kind, a malformed entry, or a wrong signature.
+    """
+    if proposed.keys() != {"hashedRekordRequestV002"}:
+        raise RefusedError(400, "entry kind: expected hashedRekordRequestV002 alone")
+    request = proposed["hashedRekordRequestV002"]
+    try:
+        digest = _base64_text(text_field(request, "digest"))
+        content = text_field(request, "signature", "content")
+        if text_field(request, "signature", "verifier", "keyDetails") != _P256_DETAILS:
+            raise RefusedError(400, f"key details: expected {_P256_DETAILS}")
+        kind, der = _verifier_v2(request["signature"]["verifier"])
+        _key_v2(kind, der).verify(
+            _base64_text(content), digest, ec.ECDSA(utils.Prehashed(hashes.SHA256()))
+        )
+    except InvalidSignature as exc:
+        raise RefusedError(400, "the signature does not verify with the key of the entry") from exc
+    except (ValueError, TypeError, AttributeError, UnsupportedAlgorithm) as exc:
+        raise RefusedError(400, f"malformed hashedrekord entry: {exc}") from exc
+    verifier: dict[str, Any] = {"keyDetails": _P256_DETAILS, kind: {"rawBytes": _base64(der)}}
+    spec: dict[str, Any] = {
+        "data": {"algorithm": "SHA2_256", "digest": _base64(digest)},
+        "signature": {"content": _base64(_base64_text(content)), "verifier": verifier},
+    }
+    return rfc8785.dumps(
+        {"apiVersion": "0.0.2", "kind": "hashedrekord", "spec": {"hashedRekordV002": spec}}
+    )
+
+
+def genesis_entry(base_url: str) -> bytes:
+    """The first leaf of a log.
+
+    Some clients cannot tell index 0 from a missing index, so nobody's entry gets it.
+    """
+    return rfc8785.dumps({"apiVersion": "0.0.1", "kind": "genesis", "spec": {"log": base_url}})
+
+
+def certificate_in(leaf: bytes) -> x509.Certificate | None:
+    """The certificate in a leaf of the log; None for a bare key and for the genesis entry.
+
+    Raises:
+        ValueError: It is no entry.
+    """
+    try:
+        document = json.loads(leaf)
+        kind, spec = (document["kind"], document["apiVersion"]), document["spec"]
+        if kind == ("dsse", "0.0.1"):
+            pem = base64.b64decode(spec["signatures"][0]["verifier"], validate=True)
+        elif kind == ("hashedrekord", "0.0.1"):
+            pem = base64.b64decode(spec["signature"]["publicKey"]["content"], validate=True)
+        elif kind == ("hashedrekord", "0.0.2"):
+            verifier = spec["hashedRekordV002"]["signature"]["verifier"]
+            if "x509Certificate" not in verifier:
+                return None
+            der = base64.b64decode(verifier["x509Certificate"]["rawBytes"], validate=True)
+            return x509.load_der_x509_certificate(der)
+        else:
+            return None
+    except (KeyError, IndexError, TypeError, AttributeError) as exc:
+        raise ValueError(f"log entry: {exc!r}") from exc
+    return x509.load_pem_x509_certificate(pem) if b"CERTIFICATE" in pem else None
 
 
 def pae(payload_type: str, payload: bytes) -> bytes:
@@ -94,6 +164,26 @@ def _hashedrekord(proposed: dict[str, Any]) -> bytes:
     )
 
 
+def _verifier_v2(verifier: dict[str, Any]) -> tuple[str, bytes]:
+    """The kind of a verifier, and its certificate or key in DER."""
+    kinds = verifier.keys() & {"x509Certificate", "publicKey"}
+    if len(kinds) != 1:
+        raise RefusedError(400, "verifier: expected a certificate or a key")
+    (kind,) = kinds
+    return kind, _base64_text(text_field(verifier, kind, "rawBytes"))
+
+
+def _key_v2(kind: str, der: bytes) -> ec.EllipticCurvePublicKey:
+    key = (
+        x509.load_der_x509_certificate(der).public_key()
+        if kind == "x509Certificate"
+        else serialization.load_der_public_key(der)
+    )
+    if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
+        raise RefusedError(400, "key: expected ECDSA on P-256")
+    return key
+
+
 def _public_key(pem: bytes) -> ec.EllipticCurvePublicKey:
     """The key of a certificate or of a public key in PEM."""
     key = (
@@ -110,6 +200,10 @@ def _base64_text(text: object) -> bytes:
     if not isinstance(text, str):
         raise RefusedError(400, "key: expected base64 text")
     return base64.b64decode(text, validate=True)
+
+
+def _base64(data: bytes) -> str:
+    return base64.b64encode(data).decode()
 
 
 def _hash(data: bytes) -> dict[str, Any]:

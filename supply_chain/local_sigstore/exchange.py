@@ -6,11 +6,9 @@ The services know no socket, and the server knows no service: this is what they 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +46,11 @@ class Response:
     status: int = 200
     content_type: str = "application/json"
     headers: Mapping[str, str] = field(default_factory=dict)
+
+
+Handler = Callable[[Request], Response]
+Routes = Mapping[tuple[str, str], Handler]
+"""Handlers by method and path; a path that ends in `/` takes everything below it."""
 
 
 class RefusedError(Exception):

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
 from supply_chain.local_sigstore import ca, trust_root
 from supply_chain.local_sigstore.ct import TransparencyLog
 from supply_chain.local_sigstore.keys import (
     LocalSigstoreError,
     found_or_made,
+    found_or_made_ed25519,
     found_or_made_p256,
     found_or_made_token,
     locked,
@@ -24,8 +25,9 @@ from supply_chain.local_sigstore.keys import (
 )
 from supply_chain.local_sigstore.log import AppendOnlyLog
 from supply_chain.local_sigstore.oidc import IdentityProvider
-from supply_chain.local_sigstore.rekor import ENTRIES_PATH, Rekor
-from supply_chain.local_sigstore.server import LoopbackServer, Routes
+from supply_chain.local_sigstore.rekor import Rekor
+from supply_chain.local_sigstore.rekor_v2 import RekorV2
+from supply_chain.local_sigstore.server import LoopbackServer
 from supply_chain.local_sigstore.tsa import TimeStamps
 
 if TYPE_CHECKING:
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from sigstore.models import ClientTrustConfig
     from sigstore.oidc import IdentityToken
 
+    from supply_chain.local_sigstore.exchange import Routes
     from supply_chain.local_sigstore.github import WorkflowRun
 
 FOLDER = "sigstore"
@@ -49,6 +52,7 @@ class Identities:
     fulcio: ca.Authority
     tsa: ca.Authority
     rekor_key: ec.EllipticCurvePrivateKey
+    rekor_v2_key: ed25519.Ed25519PrivateKey
     ct_key: ec.EllipticCurvePrivateKey
     oidc_key: ec.EllipticCurvePrivateKey
     client_secret: str
@@ -57,7 +61,11 @@ class Identities:
     def trusted_root_json(self) -> str:
         """The trusted root; the same folder gives the same bytes each time."""
         root = trust_root.trusted_root(
-            fulcio=self.fulcio, tsa=self.tsa, rekor_key=self.rekor_key, ct_key=self.ct_key
+            fulcio=self.fulcio,
+            tsa=self.tsa,
+            rekor_key=self.rekor_key,
+            rekor_v2_key=self.rekor_v2_key,
+            ct_key=self.ct_key,
         )
         return json.dumps(root, indent=1, sort_keys=True) + "\n"
 
@@ -65,8 +73,15 @@ class Identities:
 class LocalSigstore:
     """A running instance."""
 
-    def __init__(self, identities: Identities, provider: IdentityProvider, url: str) -> None:
+    def __init__(
+        self,
+        identities: Identities,
+        provider: IdentityProvider,
+        url: str,
+        log_version: trust_root.LogVersion,
+    ) -> None:
         """Speak for the instance that answers at the URL."""
+        self._log_version = log_version
         self._identities = identities
         self._provider = provider
         self.url = url
@@ -84,7 +99,7 @@ class LocalSigstore:
             {
                 "mediaType": trust_root.TRUST_CONFIG,
                 "trustedRoot": json.loads(self.trusted_root_json),
-                "signingConfig": trust_root.signing_config(self.url),
+                "signingConfig": trust_root.signing_config(self.url, self._log_version),
             },
             indent=1,
         )
@@ -126,6 +141,7 @@ def running(
     *,
     clock: Callable[[], datetime] = utc_now,
     port: int = 0,
+    log_version: trust_root.LogVersion = 1,
     passphrase: bytes | None = None,
 ) -> Iterator[LocalSigstore]:
     """The instance of a state folder, made on first use, answering until the block ends.
@@ -137,6 +153,8 @@ def running(
         state: The build's state folder.
         clock: The time of certificates, entries and stamps. Clients compare with their own.
         port: The loopback port; 0 takes a free one.
+        log_version: Which of its two logs clients are told to use. Old clients know version 1
+            alone; only that one promises inclusion, which policies demand by default.
         passphrase: Opens the private keys, and encrypts those that are not.
 
     Raises:
@@ -151,9 +169,16 @@ def running(
     rekor = Rekor(
         AppendOnlyLog(folder / "rekor"), identities.rekor_key, trust_root.REKOR_URL, clock
     )
-    tsa = TimeStamps(identities.tsa, clock)
-    with LoopbackServer(_routes(provider, fulcio, rekor, tsa), port=port) as server:
-        yield LocalSigstore(identities, provider, server.url)
+    rekor_v2 = RekorV2(
+        AppendOnlyLog(folder / "rekor2"), identities.rekor_v2_key, trust_root.REKOR_V2_URL, clock
+    )
+    routes = {
+        **_routes(provider, fulcio, TimeStamps(identities.tsa, clock)),
+        **rekor.routes,
+        **rekor_v2.routes,
+    }
+    with LoopbackServer(routes, port=port) as server:
+        yield LocalSigstore(identities, provider, server.url, log_version)
 
 
 def load_identities(state: Path, passphrase: bytes | None = None) -> Identities:
@@ -172,6 +197,7 @@ def load_identities(state: Path, passphrase: bytes | None = None) -> Identities:
             fulcio=_authority(keys / "fulcio", passphrase, _fulcio_certificate),
             tsa=_authority(keys / "tsa", passphrase, ca.timestamping_certificate),
             rekor_key=found_or_made_p256(keys / "rekor.key.pem", passphrase),
+            rekor_v2_key=found_or_made_ed25519(keys / "rekor2.key.pem", passphrase),
             ct_key=found_or_made_p256(keys / "ct.key.pem", passphrase),
             oidc_key=found_or_made_p256(keys / "oidc.key.pem", passphrase),
             client_secret=found_or_made_token(folder / SECRET),
@@ -213,9 +239,7 @@ def _authority(
     return ca.Authority(key=key, chain=chain)
 
 
-def _routes(
-    provider: IdentityProvider, fulcio: ca.SigningCertificates, rekor: Rekor, tsa: TimeStamps
-) -> Routes:
+def _routes(provider: IdentityProvider, fulcio: ca.SigningCertificates, tsa: TimeStamps) -> Routes:
     return {
         ("GET", "/.well-known/openid-configuration"): provider.discovery,
         ("GET", "/oidc/keys"): provider.keys,
@@ -223,11 +247,5 @@ def _routes(
         ("POST", "/oidc/token"): provider.exchange,
         ("POST", "/api/v2/signingCert"): fulcio.issue,
         ("GET", "/api/v2/trustBundle"): fulcio.trust_bundle,
-        ("GET", "/api/v1/log"): rekor.info,
-        ("GET", "/api/v1/log/proof"): rekor.proof,
-        ("GET", "/api/v1/log/publicKey"): rekor.public_key,
-        ("POST", ENTRIES_PATH): rekor.add,
-        ("GET", ENTRIES_PATH): rekor.get_by_index,
-        ("GET", f"{ENTRIES_PATH}/"): rekor.get_by_uuid,
         ("POST", trust_root.TSA_PATH): tsa.stamp,
     }

@@ -131,11 +131,16 @@ def found_or_made_token(path: Path) -> str:
     return found_or_made(path, lambda: secrets.token_urlsafe(32).encode()).decode()
 
 
-def spki(key: ec.EllipticCurvePrivateKey) -> bytes:
+def spki(key: ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey) -> bytes:
     """The SubjectPublicKeyInfo of a key's public half, in DER."""
     return key.public_key().public_bytes(
         serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
     )
+
+
+def raw_ed25519(key: ed25519.Ed25519PublicKey) -> bytes:
+    """The 32 bytes of an Ed25519 public key."""
+    return key.public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
 
 
 def sign_ecdsa(key: ec.EllipticCurvePrivateKey, data: bytes) -> bytes:

@@ -108,6 +108,30 @@ class AppendOnlyLog:
             self._catch_up()
             return len(self._tree), self._tree.root()
 
+    def leaves(self, begin: int, end: int) -> list[bytes]:
+        """The leaves from one index to before another.
+
+        Raises:
+            ValueError: The log does not reach as far.
+        """
+        with self._thread_lock, locked(self._folder / "lock"):
+            self._catch_up()
+            if not 0 <= begin < end <= len(self._records):
+                raise ValueError(
+                    f"leaves: expected 0 to {len(self._records)}, got {begin} to {end}"
+                )
+            return [record.leaf for record in self._records[begin:end]]
+
+    def nodes(self, level: int, begin: int, end: int) -> list[bytes]:
+        """The roots of complete subtrees of 2**level leaves, from one to before another.
+
+        Raises:
+            ValueError: The tree does not reach as far.
+        """
+        with self._thread_lock, locked(self._folder / "lock"):
+            self._catch_up()
+            return self._tree.nodes(level, begin, end)
+
     def consistency(self, old: int, size: int) -> list[bytes]:
         """The proof that the tree of `old` leaves is a prefix of the one of `size` leaves.
 

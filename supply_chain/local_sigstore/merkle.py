@@ -58,6 +58,19 @@ class MerkleTree:
         size = self._checked_size(size)
         return self._subtree(0, size) if size else EMPTY_ROOT
 
+    def nodes(self, level: int, begin: int, end: int) -> list[bytes]:
+        """The roots of complete subtrees of 2**level leaves, from one to before another.
+
+        Raises:
+            ValueError: The tree does not reach as far.
+        """
+        row = self._levels[level] if level < len(self._levels) else []
+        if not 0 <= begin < end <= len(row):
+            raise ValueError(
+                f"nodes of level {level}: expected 0 to {len(row)}, got {begin} to {end}"
+            )
+        return row[begin:end]
+
     def inclusion_proof(self, index: int, size: int | None = None) -> list[bytes]:
         """The siblings that lead from a leaf to the root over the first `size` leaves.
 

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import rfc8785
 
-from supply_chain.local_sigstore.entry import canonical_entry
+from supply_chain.local_sigstore.checkpoint import Checkpoint
+from supply_chain.local_sigstore.entry import canonical_entry, genesis_entry
 from supply_chain.local_sigstore.exchange import RefusedError, Request, Response, json_response
 from supply_chain.local_sigstore.keys import sign_ecdsa, spki
 from supply_chain.local_sigstore.merkle import leaf_hash
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
     from cryptography.hazmat.primitives.asymmetric import ec
 
+    from supply_chain.local_sigstore.exchange import Routes
     from supply_chain.local_sigstore.log import AppendOnlyLog, Inclusion
 
 ENTRIES_PATH = "/api/v1/log/entries"
@@ -48,13 +51,19 @@ class Rekor:
         self._host = urlsplit(base_url).netloc
         # 63 bits: the number is a signed 64-bit integer in other implementations.
         self._tree_id = int.from_bytes(self._log_id[:8], "big") >> 1
-        # Some clients cannot tell index 0 from a missing index, so nobody's entry gets it.
-        genesis: dict[str, Any] = {
-            "apiVersion": "0.0.1",
-            "kind": "genesis",
-            "spec": {"log": base_url},
+        log.append_if_empty(genesis_entry(base_url), int(clock().timestamp()))
+
+    @property
+    def routes(self) -> Routes:
+        """What is answered, by method and path."""
+        return {
+            ("GET", "/api/v1/log"): self.info,
+            ("GET", "/api/v1/log/proof"): self.proof,
+            ("GET", "/api/v1/log/publicKey"): self.public_key,
+            ("POST", ENTRIES_PATH): self.add,
+            ("GET", ENTRIES_PATH): self.get_by_index,
+            ("GET", f"{ENTRIES_PATH}/"): self.get_by_uuid,
         }
-        log.append_if_empty(rfc8785.dumps(genesis), int(clock().timestamp()))
 
     def add(self, request: Request) -> Response:
         """Answer `POST /api/v1/log/entries`: log the entry and prove that it is logged.
@@ -131,9 +140,9 @@ class Rekor:
 
     def checkpoint(self, size: int, root: bytes) -> str:
         """The signed note that commits the log to a size and a root."""
-        note = f"{self._host} - {self._tree_id}\n{size}\n{base64.b64encode(root).decode()}\n"
-        signature = base64.b64encode(self._log_id[:4] + sign_ecdsa(self._key, note.encode()))
-        return f"{note}\n\u2014 {self._host} {signature.decode()}\n"
+        origin = f"{self._host} - {self._tree_id}"
+        checkpoint = Checkpoint(origin=origin, size=size, root=root)
+        return checkpoint.signed(self._host, self._log_id, partial(sign_ecdsa, self._key))
 
     def _found(self, inclusion: Inclusion | None) -> Response:
         if inclusion is None:

@@ -6,7 +6,6 @@ import json
 import logging
 import socket
 import threading
-from collections.abc import Callable, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, urlsplit
@@ -18,15 +17,13 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
+    from supply_chain.local_sigstore.exchange import Handler, Routes
+
 ADDRESS = "127.0.0.1"
 MAX_BODY_BYTES = 1 << 20
 MAX_EXCHANGE_S = 15.0
 """From the first byte of a request to the last of its answer."""
 MAX_CONNECTIONS = 32
-
-Handler = Callable[[Request], Response]
-Routes = Mapping[tuple[str, str], Handler]
-"""Handlers by method and path; a path that ends in `/` takes everything below it."""
 
 Accepted = socket.socket | tuple[bytes, socket.socket]
 """A connection, as the standard library's server types it; the tuple is for datagrams."""
@@ -160,12 +157,14 @@ class _Exchange(BaseHTTPRequestHandler):
         if self.headers.get("host", "") not in self.server.hosts:
             raise RefusedError(421, f"host: expected {ADDRESS} and the port of this server")
         path = urlsplit(self.path).path
-        below = path[: path.rfind("/") + 1]
-        for known in (path, below):
-            handler = self.server.routes.get((self.command, known))
+        # The path itself, then what it lies below, the nearest first.
+        ends = [number + 1 for number, letter in enumerate(path) if letter == "/"]
+        names = [path, *(path[:end] for end in reversed(ends))]
+        for name in names:
+            handler = self.server.routes.get((self.command, name))
             if handler is not None:
                 return handler
-        if any(known in {path, below} for _, known in self.server.routes):
+        if any(known in names for _, known in self.server.routes):
             raise RefusedError(405, f"{path}: this method is not allowed")
         raise RefusedError(404, f"{path[:100]}: nothing is here")
 

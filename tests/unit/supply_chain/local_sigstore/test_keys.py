@@ -60,7 +60,7 @@ def test_every_secret_of_an_instance_is_for_its_owner_alone(tmp_path: Path) -> N
     folder = tmp_path / FOLDER
     files = [path for path in folder.rglob("*") if path.is_file()]
     assert folder / SECRET in files
-    assert len([path for path in files if path.suffix == ".pem"]) == 7
+    assert len([path for path in files if path.suffix == ".pem"]) == 8
     assert {path.stat().st_mode & 0o777 for path in files} == {0o600}
     folders = [folder, *(path for path in folder.rglob("*") if path.is_dir())]
     assert {path.stat().st_mode & 0o777 for path in folders} == {0o700}
@@ -93,7 +93,7 @@ def private_keys(state: Path) -> list[bytes]:
 
 def test_a_passphrase_encrypts_every_private_key(tmp_path: Path) -> None:
     root = load_identities(tmp_path, b"open").trusted_root_json
-    assert len(private_keys(tmp_path)) == 5
+    assert len(private_keys(tmp_path)) == 6
     for pem in private_keys(tmp_path):
         serialization.load_pem_private_key(pem, b"open")
         with pytest.raises(TypeError, match="encrypted"):
