@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 from datetime import UTC, datetime
@@ -25,7 +26,11 @@ from supply_chain.attest.owner import init_owner_key, read_public_key, uri_owner
 from supply_chain.errors import BuildError
 from supply_chain.front import told, whole_number
 from supply_chain.local_sigstore import running
-from supply_chain.passphrase import known_passphrase, new_passphrase
+from supply_chain.local_sigstore.log_reader import reader_of
+from supply_chain.local_sigstore.monitor import MONITOR, entries_of, log_of, look, trusted_logs
+from supply_chain.local_sigstore.server import ADDRESS
+from supply_chain.local_sigstore.trust_root import LogVersion
+from supply_chain.passphrase import given_passphrase, known_passphrase, new_passphrase
 from supply_chain.release import read_release, verify_folder
 from supply_chain.workspace import Workspace, replace_file
 
@@ -80,17 +85,79 @@ def init(_context: Context, owner: str = "", public: str = "") -> None:
             print(f"owner {choice.identity}: signs through Sigstore, when a release is made")
 
 
-@task(help={"port": "the loopback port; 0 takes a free one"})
+@task(
+    help={
+        "port": "the port; 0 takes a free one",
+        "log": "which version of Rekor clients are told to use: v1 or v2",
+        "listen": "the address to listen on",
+        "unsafe-beyond-this-machine": "listen although others can reach the address",
+    }
+)
 @told()
-def serve(_context: Context, port: str = "0") -> None:
+def serve(
+    _context: Context,
+    port: str = "0",
+    log: str = "v1",
+    listen: str = ADDRESS,
+    unsafe_beyond_this_machine: bool = False,
+) -> None:
     """Run the local Sigstore until interrupted, and print how to sign with it."""
     workspace = Workspace.at(ROOT, os.environ)
-    number = whole_number(port, "port", least=0, most=65535)
-    with running(workspace.state, port=number) as instance:
+    with running(
+        workspace.state,
+        address=listen,
+        port=whole_number(port, "port", least=0, most=65535),
+        unsafe_beyond_this_machine=unsafe_beyond_this_machine,
+        log_version=_log_version(log),
+        passphrase=given_passphrase(os.environ),
+    ) as instance:
         config = workspace.state / "trust_config.json"
-        config.write_text(instance.trust_config_json)
+        replace_file(config, instance.trust_config_json.encode())
         print(f"{instance.url}\nsigstore --trust-config {config} …", flush=True)
         threading.Event().wait()
 
 
-ns = Collection("chain", init, verify, serve)
+@task(
+    help={
+        "identity": "list what this identity has signed",
+        "url": "watch the log at this address instead of the one in the state folder",
+        "root": "with --url: the trusted root, or trust configuration, that names the log",
+        "log": "which version of Rekor is watched: v1 or v2",
+    }
+)
+@told()
+def monitor(
+    _context: Context, identity: str = "", url: str = "", root: str = "", log: str = "v1"
+) -> None:
+    """See that the log has only grown since the last look, and list an identity's entries."""
+    workspace = Workspace.at(ROOT, os.environ)
+    version = _log_version(log)
+    if bool(url) != bool(root):
+        raise BuildError("--url and --root: expected both, or neither for the log of this machine")
+    with contextlib.ExitStack() as stack:
+        if url:
+            logs = trusted_logs(Path(root).read_text("utf-8"))
+        else:
+            passphrase = given_passphrase(os.environ)
+            instance = stack.enter_context(running(workspace.state, passphrase=passphrase))
+            url, logs = instance.url, trusted_logs(instance.trusted_root_json)
+        reader = reader_of(url, version)
+        seen = look(reader, log_of(logs, version), workspace.state / MONITOR)
+        before = "nothing before" if seen.before is None else f"{seen.before.size} before"
+        print(f"{seen.now.origin}: {seen.now.size} entries, {before}; root {seen.now.root.hex()}")
+        for found in entries_of(reader, seen.now, identity) if identity else ():
+            print(
+                f"{found.index}  {found.time:%Y-%m-%dT%H:%M:%SZ}  {found.claim.kind}  "
+                f"sha256:{found.claim.digest_hex}  {found.identity} ({found.issuer})"
+            )
+
+
+def _log_version(word: str) -> LogVersion:
+    if word == "v1":
+        return 1
+    if word == "v2":
+        return 2
+    raise BuildError(f"--log: expected v1 or v2, got {word!r}")
+
+
+ns = Collection("chain", init, verify, serve, monitor)

@@ -14,6 +14,8 @@ import base64
 import binascii
 import hashlib
 import json
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import rfc8785
@@ -86,30 +88,62 @@ def genesis_entry(base_url: str) -> bytes:
     return rfc8785.dumps({"apiVersion": "0.0.1", "kind": "genesis", "spec": {"log": base_url}})
 
 
-def certificate_in(leaf: bytes) -> x509.Certificate | None:
-    """The certificate in a leaf of the log; None for a bare key and for the genesis entry.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EntryClaim:
+    """What a leaf of the log says: who has signed what."""
+
+    kind: str
+    """The kind of entry with its version."""
+    digest_hex: str
+    """SHA-256 of the statement, of the artifact, or, in version 2, of what was signed."""
+    certificate: x509.Certificate
+
+
+def claim_in(leaf: bytes) -> EntryClaim | None:
+    """What a leaf says; None where it was signed with a bare key, and for the genesis entry.
 
     Raises:
-        ValueError: It is no entry.
+        ValueError: It is no entry of a kind that this log takes.
     """
     try:
         document = json.loads(leaf)
-        kind, spec = (document["kind"], document["apiVersion"]), document["spec"]
-        if kind == ("dsse", "0.0.1"):
-            pem = base64.b64decode(spec["signatures"][0]["verifier"], validate=True)
-        elif kind == ("hashedrekord", "0.0.1"):
-            pem = base64.b64decode(spec["signature"]["publicKey"]["content"], validate=True)
-        elif kind == ("hashedrekord", "0.0.2"):
-            verifier = spec["hashedRekordV002"]["signature"]["verifier"]
-            if "x509Certificate" not in verifier:
-                return None
-            der = base64.b64decode(verifier["x509Certificate"]["rawBytes"], validate=True)
-            return x509.load_der_x509_certificate(der)
-        else:
+        kind, spec = f"{document['kind']} {document['apiVersion']}", document["spec"]
+        if kind == "genesis 0.0.1":
             return None
+        digest_hex, certificate = _CLAIMS[kind](spec)
     except (KeyError, IndexError, TypeError, AttributeError) as exc:
         raise ValueError(f"log entry: {exc!r}") from exc
+    if certificate is None:
+        return None
+    return EntryClaim(kind=kind, digest_hex=digest_hex, certificate=certificate)
+
+
+def _dsse_claim(spec: dict[str, Any]) -> tuple[str, x509.Certificate | None]:
+    return spec["payloadHash"]["value"], _certificate(spec["signatures"][0]["verifier"])
+
+
+def _hashedrekord_claim(spec: dict[str, Any]) -> tuple[str, x509.Certificate | None]:
+    return spec["data"]["hash"]["value"], _certificate(spec["signature"]["publicKey"]["content"])
+
+
+def _hashedrekord_v2_claim(spec: dict[str, Any]) -> tuple[str, x509.Certificate | None]:
+    record = spec["hashedRekordV002"]
+    digest = _base64_text(record["data"]["digest"])
+    der = record["signature"]["verifier"].get("x509Certificate", {}).get("rawBytes")
+    certificate = None if der is None else x509.load_der_x509_certificate(_base64_text(der))
+    return digest.hex(), certificate
+
+
+def _certificate(text: str) -> x509.Certificate | None:
+    pem = _base64_text(text)
     return x509.load_pem_x509_certificate(pem) if b"CERTIFICATE" in pem else None
+
+
+_CLAIMS: dict[str, Callable[[dict[str, Any]], tuple[str, x509.Certificate | None]]] = {
+    "dsse 0.0.1": _dsse_claim,
+    "hashedrekord 0.0.1": _hashedrekord_claim,
+    "hashedrekord 0.0.2": _hashedrekord_v2_claim,
+}
 
 
 def pae(payload_type: str, payload: bytes) -> bytes:

@@ -27,7 +27,7 @@ from supply_chain.local_sigstore.log import AppendOnlyLog
 from supply_chain.local_sigstore.oidc import IdentityProvider
 from supply_chain.local_sigstore.rekor import Rekor
 from supply_chain.local_sigstore.rekor_v2 import RekorV2
-from supply_chain.local_sigstore.server import LoopbackServer
+from supply_chain.local_sigstore.server import ADDRESS, HttpServer
 from supply_chain.local_sigstore.tsa import TimeStamps
 
 if TYPE_CHECKING:
@@ -140,7 +140,9 @@ def running(
     state: Path,
     *,
     clock: Callable[[], datetime] = utc_now,
+    address: str = ADDRESS,
     port: int = 0,
+    unsafe_beyond_this_machine: bool = False,
     log_version: trust_root.LogVersion = 1,
     passphrase: bytes | None = None,
 ) -> Iterator[LocalSigstore]:
@@ -152,7 +154,9 @@ def running(
     Args:
         state: The build's state folder.
         clock: The time of certificates, entries and stamps. Clients compare with their own.
-        port: The loopback port; 0 takes a free one.
+        address: Where it listens.
+        port: The port; 0 takes a free one.
+        unsafe_beyond_this_machine: Listen although others can reach the address.
         log_version: Which of its two logs clients are told to use. Old clients know version 1
             alone; only that one promises inclusion, which policies demand by default.
         passphrase: Opens the private keys, and encrypts those that are not.
@@ -177,7 +181,12 @@ def running(
         **rekor.routes,
         **rekor_v2.routes,
     }
-    with LoopbackServer(routes, port=port) as server:
+    with HttpServer(
+        routes,
+        address=address,
+        port=port,
+        unsafe_beyond_this_machine=unsafe_beyond_this_machine,
+    ) as server:
         yield LocalSigstore(identities, provider, server.url, log_version)
 
 

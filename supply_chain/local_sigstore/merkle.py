@@ -9,6 +9,10 @@ Source: RFC 6962, section 2.1 (and RFC 9162, section 2.1, which says the same mo
 from __future__ import annotations
 
 import hashlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 EMPTY_ROOT = hashlib.sha256(b"").digest()
 """The root of a tree without leaves."""
@@ -130,6 +134,54 @@ class MerkleTree:
             return self._levels[width.bit_length() - 1][begin // width]
         middle = begin + _split(width)
         return node_hash(self._subtree(begin, middle), self._subtree(middle, end))
+
+
+def verify_consistency(
+    old: tuple[int, bytes], new: tuple[int, bytes], proof: Sequence[bytes]
+) -> None:
+    """Refuse unless the tree of the old size and root is a prefix of the new one.
+
+    Source: RFC 6962, section 2.1.2.
+
+    Raises:
+        ValueError: The proof does not show it.
+    """
+    (old_size, old_root), (new_size, new_root) = old, new
+    if not 0 < old_size <= new_size:
+        raise ValueError(
+            f"tree sizes: expected one not before the other, got {old_size}, {new_size}"
+        )
+    nodes = list(proof)
+    try:
+        roots = _both_roots(old_size, new_size, old_root, nodes)
+    except IndexError as exc:
+        raise ValueError("consistency proof: it is too short") from exc
+    if nodes:
+        raise ValueError("consistency proof: it is too long")
+    if roots != (old_root, new_root):
+        raise ValueError("consistency proof: it leads to other roots")
+
+
+def _both_roots(
+    old: int, size: int, known: bytes | None, nodes: list[bytes]
+) -> tuple[bytes, bytes]:
+    """The hashes of a subtree before and now; nodes are taken off the end of the proof.
+
+    Args:
+        old: How many of its leaves were there before.
+        size: How many are there now.
+        known: The old root, in the subtrees that begin with the first leaf.
+        nodes: What is left of the proof.
+    """
+    if old == size:
+        node = nodes.pop() if known is None else known
+        return node, node
+    middle, sibling = _split(size), nodes.pop()
+    if old <= middle:
+        before, now = _both_roots(old, middle, known, nodes)
+        return before, node_hash(now, sibling)
+    before, now = _both_roots(old - middle, size - middle, None, nodes)
+    return node_hash(sibling, before), node_hash(sibling, now)
 
 
 def _split(width: int) -> int:

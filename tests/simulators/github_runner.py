@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from supply_chain.local_sigstore import WorkflowRun
 from supply_chain.local_sigstore.exchange import RefusedError, Request, Response, json_response
-from supply_chain.local_sigstore.server import LoopbackServer
+from supply_chain.local_sigstore.server import HttpServer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,7 +41,7 @@ def github_job(instance: LocalSigstore, run: WorkflowRun = RUN) -> Iterator[dict
             raise RefusedError(400, "wrong audience")
         return json_response({"value": str(instance.workflow_token(run))})
 
-    with LoopbackServer({("GET", "/token"): give}) as server:
+    with HttpServer({("GET", "/token"): give}) as server:
         yield {
             "GITHUB_ACTIONS": "true",
             "ACTIONS_ID_TOKEN_REQUEST_URL": f"{server.url}/token?api-version=2.0",

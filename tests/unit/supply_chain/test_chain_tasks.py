@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING
 import pytest
 import requests
 from invoke import Context, Exit
+from sigstore.sign import SigningContext
 
 from supply_chain import _chain_tasks
+from supply_chain.digest import sha256_bytes
+from supply_chain.local_sigstore import running
 from supply_chain.passphrase import VARIABLE
 from supply_chain.workspace import CACHE_VARIABLE
 from tests.simulators.release_folder import made_folder
@@ -84,6 +87,60 @@ def test_the_instance_can_be_run_by_hand(served: subprocess.Popen[str]) -> None:
     assert requests.get(f"{url}/api/v1/log", timeout=10).json()["treeSize"] == 1
     assert hint[:2] == ["sigstore", "--trust-config"]
     assert url in Path(hint[2]).read_text()
+
+
+@pytest.mark.parametrize("log", ["v1", "v2"])
+def test_the_log_of_this_machine_can_be_watched(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    log: str,
+) -> None:
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path))
+    _chain_tasks.monitor(Context(), log=log)
+    with running(tmp_path / "state", log_version=1 if log == "v1" else 2) as instance:
+        context = SigningContext.from_trust_config(instance.trust_config)
+        with context.signer(instance.identity_token("me@blindllama.dev")) as signing:
+            signing.sign_artifact(b"data")
+        config = tmp_path / "config.json"
+        config.write_text(instance.trust_config_json)
+        _chain_tasks.monitor(
+            Context(), identity="me@blindllama.dev", url=instance.url, root=str(config), log=log
+        )
+    first, second, entry = capsys.readouterr().out.splitlines()
+    assert ": 1 entries, nothing before; root " in first
+    assert ": 2 entries, 1 before; root " in second
+    assert f"sha256:{sha256_bytes(b'data').hex}  me@blindllama.dev (https://oidc." in entry
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        ({"url": "http://127.0.0.1:9"}, "--url and --root: expected both"),
+        ({"root": "x"}, "--url and --root: expected both"),
+        ({"log": "v3"}, "--log: expected v1 or v2, got 'v3'"),
+        ({"url": "http://127.0.0.1:9", "root": "nowhere.json"}, "nowhere.json: No such file"),
+    ],
+)
+def test_what_cannot_be_watched_is_told(options: dict[str, str], complaint: str) -> None:
+    with pytest.raises(Exit, match=complaint):
+        _chain_tasks.monitor(Context(), **options)
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        ({"listen": "192.0.2.1"}, "listen: expected a loopback address"),
+        ({"log": "2"}, "--log: expected v1 or v2"),
+        ({"port": "-1"}, "--port: expected a number"),
+    ],
+)
+def test_an_instance_that_cannot_be_served_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: dict[str, str], complaint: str
+) -> None:
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path))
+    with pytest.raises(Exit, match=complaint):
+        _chain_tasks.serve(Context(), **options)
 
 
 def test_init_encrypts_the_owners_key(

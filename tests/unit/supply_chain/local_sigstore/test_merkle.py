@@ -8,7 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from supply_chain.local_sigstore.merkle import EMPTY_ROOT, MerkleTree, leaf_hash
+from supply_chain.local_sigstore.merkle import (
+    EMPTY_ROOT,
+    MerkleTree,
+    leaf_hash,
+    verify_consistency,
+)
 
 leaves = st.lists(st.binary(max_size=8), min_size=1, max_size=70)
 
@@ -113,10 +118,36 @@ def test_a_consistency_proof_holds_for_the_two_roots(
     old = draw.draw(st.integers(1, size))
     proof = tree.consistency_proof(old, size)
     assert consistency_holds(old, size, proof, tree.root(old), tree.root(size))
+    verify_consistency((old, tree.root(old)), (size, tree.root(size)), proof)
     if old != size:
         forged = leaf_hash(b"another history")
         assert not consistency_holds(old, size, proof, forged, tree.root(size))
         assert not consistency_holds(old, size, proof, tree.root(old), forged)
+
+
+@given(leaves, st.data())
+def test_a_consistency_proof_is_judged_as_the_rfc_judges_it(
+    data: list[bytes], draw: st.DataObject
+) -> None:
+    tree = tree_of(data)
+    size = draw.draw(st.integers(1, len(data)))
+    old = draw.draw(st.integers(1, size))
+    nodes = st.sampled_from([*tree.consistency_proof(old, size), tree.root(size), bytes(32)])
+    proof = draw.draw(st.lists(nodes, max_size=8))
+    roots = st.sampled_from([tree.root(old), tree.root(size), bytes(32)])
+    before, now = draw.draw(roots), draw.draw(roots)
+    if consistency_holds(old, size, proof, before, now):
+        verify_consistency((old, before), (size, now), proof)
+    else:
+        with pytest.raises(ValueError, match="consistency proof"):
+            verify_consistency((old, before), (size, now), proof)
+
+
+@pytest.mark.parametrize("sizes", [(0, 1), (2, 1), (-1, 1)])
+def test_a_tree_that_shrank_is_not_consistent(sizes: tuple[int, int]) -> None:
+    root = leaf_hash(b"a")
+    with pytest.raises(ValueError, match="tree sizes"):
+        verify_consistency((sizes[0], root), (sizes[1], root), [])
 
 
 @given(st.integers(1, 2000))

@@ -13,7 +13,7 @@ import requests
 
 from supply_chain.local_sigstore.exchange import Request, Response, json_response
 from supply_chain.local_sigstore.keys import LocalSigstoreError
-from supply_chain.local_sigstore.server import MAX_BODY_BYTES, MAX_CONNECTIONS, LoopbackServer
+from supply_chain.local_sigstore.server import MAX_BODY_BYTES, MAX_CONNECTIONS, HttpServer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,20 +27,25 @@ def broken(_request: Request) -> Response:
     raise LocalSigstoreError("the disk is full")
 
 
-ROUTES = {("GET", "/echo"): echo, ("POST", "/echo"): echo, ("GET", "/broken"): broken}
+ROUTES = {
+    ("GET", "/tree/"): echo,
+    ("GET", "/echo"): echo,
+    ("POST", "/echo"): echo,
+    ("GET", "/broken"): broken,
+}
 
 
 @pytest.fixture
-def server() -> Iterator[LoopbackServer]:
-    with LoopbackServer(ROUTES, max_exchange_s=1.0) as found:
+def server() -> Iterator[HttpServer]:
+    with HttpServer(ROUTES, max_exchange_s=1.0) as found:
         yield found
 
 
-def port(server: LoopbackServer) -> int:
+def port(server: HttpServer) -> int:
     return int(server.url.rpartition(":")[2])
 
 
-def exchange(server: LoopbackServer, request: bytes) -> tuple[int, str]:
+def exchange(server: HttpServer, request: bytes) -> tuple[int, str]:
     """The status and the message of the answer to these bytes."""
     with socket.create_connection(("127.0.0.1", port(server)), timeout=10) as connection:
         connection.sendall(request)
@@ -51,25 +56,25 @@ def exchange(server: LoopbackServer, request: bytes) -> tuple[int, str]:
     return document["code"], document["message"]
 
 
-def posted(server: LoopbackServer, *lines: str, host: str | None = None) -> bytes:
+def posted(server: HttpServer, *lines: str, host: str | None = None) -> bytes:
     host = f"127.0.0.1:{port(server)}" if host is None else host
     return "\r\n".join(["POST /echo HTTP/1.1", f"Host: {host}", *lines, "", ""]).encode()
 
 
-def test_a_request_is_answered(server: LoopbackServer) -> None:
+def test_a_request_is_answered(server: HttpServer) -> None:
     answer = requests.post(f"{server.url}/echo?a=b", data=b"xyz", timeout=10)
     assert answer.json() == {"size": 3, "query": {"a": "b"}}
     assert answer.headers["server"].strip() == "local-sigstore"
 
 
-def test_only_loopback_is_listened_on(server: LoopbackServer) -> None:
+def test_only_loopback_is_listened_on(server: HttpServer) -> None:
     assert server.url.startswith("http://127.0.0.1:")
     for address in ("127.0.0.2", "::1"):
         with pytest.raises(OSError):
             socket.create_connection((address, port(server)), timeout=1)
 
 
-def test_the_largest_body_is_taken_and_one_more_byte_is_not(server: LoopbackServer) -> None:
+def test_the_largest_body_is_taken_and_one_more_byte_is_not(server: HttpServer) -> None:
     largest = requests.post(f"{server.url}/echo", data=bytes(MAX_BODY_BYTES), timeout=10)
     assert largest.json()["size"] == MAX_BODY_BYTES
     length = f"Content-Length: {MAX_BODY_BYTES + 1}"
@@ -90,42 +95,97 @@ def test_the_largest_body_is_taken_and_one_more_byte_is_not(server: LoopbackServ
     ],
 )
 def test_a_body_without_an_honest_length_is_refused(
-    server: LoopbackServer, lines: tuple[str, ...], code: int
+    server: HttpServer, lines: tuple[str, ...], code: int
 ) -> None:
     assert exchange(server, posted(server, *lines))[0] == code
 
 
 @pytest.mark.parametrize("host", ["evil.example", "127.0.0.1", "127.0.0.1:1", ""])
-def test_a_rebound_name_is_refused(server: LoopbackServer, host: str) -> None:
+def test_a_rebound_name_is_refused(server: HttpServer, host: str) -> None:
     assert exchange(server, posted(server, "Content-Length: 0", host=host))[0] == 421
 
 
-def test_unknown_paths_and_methods_are_named(server: LoopbackServer) -> None:
+def test_unknown_paths_and_methods_are_named(server: HttpServer) -> None:
     assert requests.get(f"{server.url}/other", timeout=10).status_code == 404
     assert requests.post(f"{server.url}/broken", data=b"", timeout=10).status_code == 405
-    assert requests.delete(f"{server.url}/echo", timeout=10).status_code == 501
+    for method in ("DELETE", "PUT", "PATCH", "OPTIONS"):
+        refused = requests.request(method, f"{server.url}/echo", timeout=10)
+        assert (refused.status_code, refused.headers["Allow"]) == (405, "GET, POST")
+        assert refused.json() == {
+            "code": 405,
+            "message": f"{method} is not allowed here: expected GET or POST",
+        }
+    head = requests.head(f"{server.url}/echo", timeout=10)
+    assert (head.status_code, head.content) == (405, b"")
+    assert requests.request("BREW", f"{server.url}/echo", timeout=10).json()["code"] == 501
+
+
+def test_a_path_below_a_route_is_answered_by_it(server: HttpServer) -> None:
+    assert requests.get(f"{server.url}/tree/a/b/c", timeout=10).json()["size"] == 0
+    assert requests.get(f"{server.url}/tree", timeout=10).status_code == 404
 
 
 @pytest.mark.parametrize("request_line", [b"nonsense\r\n\r\n", b"GET /echo HTTP/9.9\r\n\r\n"])
-def test_a_malformed_request_is_refused(server: LoopbackServer, request_line: bytes) -> None:
+def test_a_malformed_request_is_refused(server: HttpServer, request_line: bytes) -> None:
     with socket.create_connection(("127.0.0.1", port(server)), timeout=10) as connection:
         connection.sendall(request_line)
         answer = b"".join(iter(lambda: connection.recv(65536), b""))
     assert json.loads(answer[answer.index(b"{") :])["code"] in {400, 505}
 
 
-def test_too_many_headers_are_refused(server: LoopbackServer) -> None:
+def test_too_many_headers_are_refused(server: HttpServer) -> None:
     lines = [f"X-{number}: x" for number in range(200)]
     assert exchange(server, posted(server, *lines))[0] == 431
 
 
-def test_a_state_folder_that_cannot_be_used_is_told(server: LoopbackServer) -> None:
+def test_large_headers_are_refused_before_they_are_all_read(server: HttpServer) -> None:
+    lines = [f"X-{number}: {'x' * 30_000}" for number in range(3)]
+    code, message = exchange(server, posted(server, *lines))
+    assert (code, message) == (431, "Too many headers")
+
+
+def test_a_long_request_line_is_refused(server: HttpServer) -> None:
+    assert exchange(server, b"GET /" + b"x" * 70_000 + b" HTTP/1.1\r\n\r\n")[0] == 414
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "127.0.0.2", "::1"])
+def test_any_loopback_address_may_be_chosen(address: str) -> None:
+    with HttpServer(ROUTES, address=address) as server:
+        assert requests.get(f"{server.url}/echo", timeout=10).json()["size"] == 0
+
+
+@pytest.mark.parametrize(
+    ("address", "complaint"),
+    [
+        ("192.0.2.1", "expected a loopback address, got 192.0.2.1"),
+        ("2001:db8::1", "expected a loopback address"),
+        ("0.0.0.0", "expected the one address"),  # noqa: S104 - refused
+        ("::", "expected the one address"),
+        ("localhost", "expected an IP address"),
+        ("", "expected an IP address"),
+    ],
+)
+def test_an_address_that_others_can_reach_is_refused(address: str, complaint: str) -> None:
+    with pytest.raises(LocalSigstoreError, match=complaint) as raised:
+        HttpServer(ROUTES, address=address)
+    assert raised.value.code == "build.local_sigstore"
+
+
+def test_who_insists_may_listen_elsewhere() -> None:
+    # The address belongs to nobody, so the check has let it pass when the system refuses it.
+    with pytest.raises(OSError, match="assign requested address"):
+        HttpServer(ROUTES, address="192.0.2.1", unsafe_beyond_this_machine=True)
+    with pytest.raises(LocalSigstoreError, match="expected the one address"):
+        HttpServer(ROUTES, address="0.0.0.0", unsafe_beyond_this_machine=True)  # noqa: S104 - refused
+
+
+def test_a_state_folder_that_cannot_be_used_is_told(server: HttpServer) -> None:
     answer = requests.get(f"{server.url}/broken", timeout=10)
     assert answer.status_code == 500
     assert answer.json()["message"] == "the state folder cannot be used: the disk is full"
 
 
-def test_a_caller_that_drips_is_hung_up_on(server: LoopbackServer) -> None:
+def test_a_caller_that_drips_is_hung_up_on(server: HttpServer) -> None:
     request = posted(server, "Content-Length: 100")
     started = time.monotonic()
     with socket.create_connection(("127.0.0.1", port(server)), timeout=10) as connection:
@@ -145,7 +205,7 @@ def hung_up(connection: socket.socket) -> bool:
         return False
 
 
-def test_callers_beyond_the_limit_wait_for_their_turn(server: LoopbackServer) -> None:
+def test_callers_beyond_the_limit_wait_for_their_turn(server: HttpServer) -> None:
     idle = [
         socket.create_connection(("127.0.0.1", port(server)), timeout=10)
         for _ in range(MAX_CONNECTIONS)
@@ -163,7 +223,7 @@ def test_callers_beyond_the_limit_wait_for_their_turn(server: LoopbackServer) ->
 
 
 def test_nothing_listens_when_the_block_has_ended() -> None:
-    with LoopbackServer(ROUTES) as server:
+    with HttpServer(ROUTES) as server:
         number = port(server)
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.1", number), timeout=1)
