@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 import requests
 
@@ -22,20 +22,16 @@ from blindllama._adapter import AttestedAdapter
 from blindllama._attestor import Attestor, Expectation, Verdict
 from blindllama._carrier import ANSWER_TIMEOUT_S, Carrier
 from blindllama._channel import Origin, parse_origin
+from blindllama._clients import Clients
 from blindllama._completion import COMPLETIONS_PATH, completion_request, completion_texts
 from blindllama._known import known_releases
 from blindllama._memory import ReleaseMemory
+from blindllama._models import MODELS_LIMIT_BYTES, MODELS_PATH, model_names
 from blindllama.errors import NetworkError, UsageError, VerificationError
 from blindllama.pcr import parse_pcr_index
 from blindllama.policy import Policy
 from blindllama.release import VerifiedRelease, verify_release
 from blindllama.report import Report
-
-if TYPE_CHECKING:
-    from httpx import AsyncClient, Client
-    from openai import AsyncOpenAI, OpenAI
-
-    from blindllama.proxy import Proxy
 
 __all__ = ["MAX_EVIDENCE_AGE_S", "AttestedSession", "verify_and_connect"]
 
@@ -128,7 +124,7 @@ def verify_and_connect(  # noqa: PLR0913 - each argument is a separate decision 
     return session
 
 
-class AttestedSession(requests.Session):
+class AttestedSession(Clients, requests.Session):
     """A `requests.Session` for one verified guest; `verify_and_connect` makes it.
 
     URLs may be given as paths: `session.post("/v1/completions", json={…})`. Before each request
@@ -184,61 +180,6 @@ class AttestedSession(requests.Session):
         super().close()
         self._carrier.close()
 
-    def proxy(
-        self,
-        *,
-        host: str = "127.0.0.1",
-        port: int = 0,
-        log: Callable[[str], None] | None = None,
-        allow_remote: bool = False,
-    ) -> Proxy:
-        """Return a local server that passes programs' requests on to the guest; see `Proxy`.
-
-        Args:
-            host: The address to listen at, not a name.
-            port: 0 takes a free one.
-            log: Takes one line for each request: method, path and status, never what was said.
-            allow_remote: Listen at an address that other machines reach; they would speak plain
-                HTTP over the network.
-
-        Raises:
-            UsageError: no such address, or one that other machines reach.
-        """
-        from blindllama.proxy import Proxy  # noqa: PLC0415 - few need a server
-
-        return Proxy(self._carrier, host=host, port=port, log=log, allow_remote=allow_remote)
-
-    def httpx(self) -> Client:
-        """Return a client of httpx for the guest; needs the extra `blindllama[httpx]`.
-
-        Its connections are this session's, and end with it.
-        """
-        from blindllama._httpx import httpx_client  # noqa: PLC0415 - an extra
-
-        return httpx_client(self._carrier)
-
-    def async_httpx(self) -> AsyncClient:
-        """Return an asynchronous client of httpx for the guest, as `httpx`."""
-        from blindllama._httpx import async_httpx_client  # noqa: PLC0415 - an extra
-
-        return async_httpx_client(self._carrier)
-
-    def openai(self, *, api_key: str = "none") -> OpenAI:
-        """Return the stock client of openai for the guest; needs `blindllama[openai]`.
-
-        Its connections are this session's, and end with it. The guest asks for no key; one that
-        is given is sent to it. A refusal is a `VerificationError` here too.
-        """
-        from blindllama._httpx import openai_client  # noqa: PLC0415 - an extra
-
-        return openai_client(self._carrier, api_key=api_key)
-
-    def async_openai(self, *, api_key: str = "none") -> AsyncOpenAI:
-        """Return the stock asynchronous client of openai for the guest, as `openai`."""
-        from blindllama._httpx import async_openai_client  # noqa: PLC0415 - an extra
-
-        return async_openai_client(self._carrier, api_key=api_key)
-
     def completion(
         self,
         prompt: str,
@@ -291,6 +232,17 @@ class AttestedSession(requests.Session):
                 yield from completion_texts(chunks)
                 # The last chunk is empty; having read it, the connection can be used again.
                 next(chunks, None)
+
+    def models(self) -> tuple[str, ...]:
+        """Return the names of the models that the guest says it serves.
+
+        Raises:
+            Error: as for every request of this session.
+        """
+        with self.get(MODELS_PATH, stream=True) as response, self._carrier.translated():
+            if response.status_code != 200:
+                raise UsageError(f"list of models: the server answers {response.status_code}")
+            return model_names(response.raw.read(MODELS_LIMIT_BYTES + 1))
 
     def request(  # type: ignore[override]
         self,
