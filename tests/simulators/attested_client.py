@@ -92,7 +92,12 @@ def new_session(
     )
     attestor = Attestor(
         origin,
-        Verdict(release=release, expectation=expectation, report=Report(clock=time.perf_counter)),
+        Verdict(
+            release=release,
+            expectation=expectation,
+            report=Report(clock=time.perf_counter),
+            line="simulated",
+        ),
         clock=Clock() if clock is None else clock,
         randomness=Nonces() if nonces is None else nonces,
         timeout_s=timeout_s,

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from blindllama.policy import Policy
     from blindllama.release import VerifiedRelease, verify_release
     from blindllama.report import Report
+    from blindllama.repository import Repository
     from blindllama.session import AttestedSession, verify_and_connect
     from blindllama.verify import verify_evidence
 
@@ -51,6 +52,7 @@ __all__ = [
     "ProvenanceError",
     "QuoteError",
     "Report",
+    "Repository",
     "RollbackError",
     "UsageError",
     "VerificationError",
@@ -64,6 +66,7 @@ _HOMES = {
     "AttestedSession": "session",
     "Policy": "policy",
     "Report": "report",
+    "Repository": "repository",
     "VerifiedRelease": "release",
     "verify_and_connect": "session",
     "verify_evidence": "verify",

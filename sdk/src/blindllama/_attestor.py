@@ -60,6 +60,8 @@ class Verdict:
     expectation: Expectation
     report: Report
     """Holds the checks 1 to 5."""
+    line: str
+    """Name under which releases of this signer are remembered."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -225,6 +227,9 @@ class Attestor:
         except NetworkError as exc:
             # Whoever cuts off the repository must not prolong what has expired.
             raise expired from exc
+        except VerificationError as exc:
+            self._report = self._report if exc.report is None else exc.report
+            raise
 
     def _new_nonce(self) -> bytes:
         nonce = self._randomness(NONCE_SIZE_BYTES)

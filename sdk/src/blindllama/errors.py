@@ -8,7 +8,7 @@ Error:
     └── VerificationError            one of the ten checks said no
         ├── PolicyError              step 1      the policy itself
         ├── FormatError              any step    bytes that are not what they must be
-        ├── ProvenanceError          steps 2, 3  who built and signed the release
+        ├── ProvenanceError          steps 2–4   who built and signed the release
         ├── RollbackError            step 4      an older or a revoked release
         ├── FreshnessError           steps 4, 8  too old, or not made for this caller
         ├── AttestationKeyError      step 7      the TPM's key
@@ -125,6 +125,14 @@ class Code(StrEnum):
     REBUILD_RELEASE = "rebuild.release"
 
     # Step 4: is it the release that should run now?
+    REPOSITORY_ROOT = "repository.root"
+    REPOSITORY_SIGNATURE = "repository.signature"
+    REPOSITORY_EXPIRED = "repository.expired"
+    REPOSITORY_ROLLBACK = "repository.rollback"
+    REPOSITORY_TAMPERED = "repository.tampered"
+    REPOSITORY_INCOMPLETE = "repository.incomplete"
+    REPOSITORY_STATUS = "repository.status"
+    REPOSITORY_FORMAT = "repository.format"
     RELEASE_NAME = "release.name"
     RELEASE_SEQUENCE = "release.sequence"
     RELEASE_BELOW_MINIMUM = "release.below_minimum"
@@ -242,7 +250,7 @@ class FormatError(VerificationError):
 
 
 class ProvenanceError(VerificationError):
-    """The release was not signed or built as the policy demands (steps 2 and 3)."""
+    """The release was not signed, built or listed as the caller demands (steps 2 to 4)."""
 
 
 class RollbackError(VerificationError):

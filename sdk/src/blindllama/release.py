@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from blindllama.policy import Policy
+    from blindllama.release_list import Listing
 
 __all__ = ["EVIDENCE_LIMIT", "VerifiedRelease", "verify_release"]
 
@@ -72,7 +73,7 @@ class VerifiedRelease:
     created: datetime
     expires: datetime
     """Until when this verdict holds: the earliest of the release's expiry, the policy's greatest
-    age and the layout's expiry."""
+    age, the layout's expiry and, with a repository, that of its documents."""
     debug: bool
     """True only where the policy accepts debug images."""
     signer: str
@@ -121,6 +122,7 @@ def verify_release(
     now: datetime,
     *,
     known_sequence: int | None = None,
+    listing: Listing | None = None,
     report: Report | None = None,
 ) -> VerifiedRelease:
     """Return the release that the evidence proves, by the policy and at the time given.
@@ -130,6 +132,7 @@ def verify_release(
         policy: Whom the caller trusts.
         now: The time to verify at, with its time zone; no clock is read.
         known_sequence: The highest sequence number that the caller has accepted before.
+        listing: What a repository that the caller trusts says: this release must be its newest.
         report: Takes the results of steps 1 to 5; a new one is made without it.
 
     Raises:
@@ -170,19 +173,24 @@ def verify_release(
         detail["release"] = f"{index.name} {index.sequence}"
         detail["checked at"] = now.isoformat(timespec="seconds")
         detail["expires"] = index.expires.isoformat()
-        check_freshness(index, policy.release, now=now, known_sequence=known_sequence)
+        check_freshness(
+            index, policy.release, now=now, known_sequence=known_sequence, listing=listing
+        )
         _check_image(statements, policy)
     with report.check(5) as detail:
         measurements = _measurements(statements.measurements)
         _check_expected(measurements, policy.platform_name)
         detail["platform"] = policy.platform
         detail["pcrs"] = ", ".join(str(pcr) for pcr in measurements[policy.platform_name].values)
-    too_old = index.created + timedelta(days=policy.release.maximum_age_days)
+    ends = [index.expires, layout.expires]
+    ends.append(index.created + timedelta(days=policy.release.maximum_age_days))
+    if listing is not None:
+        ends.append(listing.expires)
     return VerifiedRelease(
         name=index.name,
         sequence=index.sequence,
         created=index.created,
-        expires=min(index.expires, too_old, layout.expires),
+        expires=min(ends),
         debug=statements.measurements.debug,
         signer=policy.signer.identity,
         artifacts=MappingProxyType(all_products(steps)),

@@ -11,7 +11,6 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NoReturn
@@ -19,19 +18,19 @@ from typing import Any, NoReturn
 import requests
 
 from blindllama._adapter import AttestedAdapter
-from blindllama._attestor import Attestor, Expectation, Verdict
+from blindllama._attestor import Attestor
 from blindllama._carrier import ANSWER_TIMEOUT_S, Carrier
 from blindllama._channel import Origin, parse_origin
 from blindllama._clients import Clients
 from blindllama._completion import COMPLETIONS_PATH, completion_request, completion_texts
-from blindllama._known import known_releases
 from blindllama._memory import ReleaseMemory
 from blindllama._models import MODELS_LIMIT_BYTES, MODELS_PATH, model_names
+from blindllama._verdict import ReleaseSource
 from blindllama.errors import NetworkError, UsageError, VerificationError
-from blindllama.pcr import parse_pcr_index
 from blindllama.policy import Policy
-from blindllama.release import VerifiedRelease, verify_release
+from blindllama.release import VerifiedRelease
 from blindllama.report import Report
+from blindllama.repository import Repository
 
 __all__ = ["MAX_EVIDENCE_AGE_S", "AttestedSession", "verify_and_connect"]
 
@@ -51,8 +50,8 @@ _MOST_SECONDS = 86_400.0
 def verify_and_connect(  # noqa: PLR0913 - each argument is a separate decision of the caller
     url: str,
     *,
-    release: Path | str | bytes,
-    policy: Policy | Path | str,
+    release: Path | str | bytes | Repository,
+    policy: Policy | Path | str | None = None,
     now: Callable[[], datetime] | None = None,
     timeout_s: float = 30.0,
     memory: Path | None = None,
@@ -64,8 +63,10 @@ def verify_and_connect(  # noqa: PLR0913 - each argument is a separate decision 
 
     Args:
         url: `https://HOST[:PORT]` of the guest.
-        release: The release's `evidence.json`: its path, or its bytes.
-        policy: What you trust: a policy, or the path of its TOML file.
+        release: The release's `evidence.json`: its path, or its bytes; or a `Repository`, which
+            gives the newest, and is asked again when what it said has expired.
+        policy: What you trust: a policy, or the path of its TOML file. Only with a repository it
+            may be left out, for the repository's own: its root is then all that you trust.
         now: The clock, with a time zone; the system's by default. It is asked again whenever
             evidence is renewed.
         timeout_s: Seconds for a connection, and for one exchange of evidence.
@@ -78,7 +79,7 @@ def verify_and_connect(  # noqa: PLR0913 - each argument is a separate decision 
     Raises:
         VerificationError: a check failed; `code`, `step` and `report` say which and why. No
             byte of the application was sent.
-        NetworkError: the guest was not reached.
+        NetworkError: the guest, or the repository, was not reached.
         UsageError: an argument that can never be right.
     """
     _check_seconds("timeout_s", timeout_s)
@@ -86,38 +87,33 @@ def verify_and_connect(  # noqa: PLR0913 - each argument is a separate decision 
     clock = _system_clock if now is None else now
     report = Report(clock=time.perf_counter)
     try:
-        with report.check(1):
-            trusted = policy if isinstance(policy, Policy) else Policy.from_file(Path(policy))
         origin = parse_origin(url)
-        remembered = None if memory is None else ReleaseMemory(memory)
-        verified = verify_release(
-            _release_bytes(release),
-            trusted,
-            clock(),
-            known_sequence=None if remembered is None else remembered.newest(_line(trusted)),
-            report=report,
-        )
     except VerificationError as exc:
-        if exc.report is None:
-            exc.report = report
+        exc.report = report
         raise
-    expectation = replace(
-        _expectation(verified, trusted, timedelta(seconds=max_evidence_age_s)),
-        known=known_releases(known, trusted),
+    remembered = None if memory is None else ReleaseMemory(memory)
+    source = ReleaseSource(
+        release=release,
+        policy=policy,
+        memory=remembered,
+        known=tuple(known),
+        max_evidence_age=timedelta(seconds=max_evidence_age_s),
     )
+    verdict = source.verdict(clock(), report)
     attestor = Attestor(
         origin,
-        Verdict(release=verified, expectation=expectation, report=report),
+        verdict,
         clock=clock,
         randomness=randomness,
         timeout_s=timeout_s,
         elapsed=time.monotonic,
+        renew=source.renewed if source.renewable else None,
     )
     session = AttestedSession(origin, attestor, timeout_s=timeout_s)
     try:
         session.attest()
         if remembered is not None:
-            remembered.remember(_line(trusted), verified.sequence)
+            remembered.remember(verdict.line, verdict.release.sequence)
     except BaseException:
         session.close()
         raise
@@ -303,33 +299,6 @@ class AttestedSession(Clients, requests.Session):
             UsageError: always.
         """
         raise UsageError("an attested session cannot be copied or pickled; connect again")
-
-
-def _release_bytes(release: Path | str | bytes) -> bytes:
-    if isinstance(release, bytes):
-        return release
-    try:
-        return Path(release).read_bytes()
-    except OSError as exc:
-        raise UsageError(f"release, {release}: {exc.strerror or exc}") from exc
-
-
-def _expectation(release: VerifiedRelease, policy: Policy, max_age: timedelta) -> Expectation:
-    return Expectation(
-        platform=release.platform,
-        pcrs=release.expected,
-        roots=frozenset(bytes.fromhex(root) for root in policy.vtpm.roots),
-        allowed={
-            parse_pcr_index(index): frozenset(bytes.fromhex(value) for value in values)
-            for index, values in policy.vtpm.allowed.items()
-        },
-        max_age=max_age,
-    )
-
-
-def _line(policy: Policy) -> str:
-    """Return the name under which releases are remembered: another signer is another line."""
-    return f"{policy.release.name}|{policy.signer.issuer}|{policy.signer.identity}"
 
 
 def _system_clock() -> datetime:

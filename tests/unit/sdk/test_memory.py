@@ -7,7 +7,10 @@ from pathlib import Path
 import pytest
 
 from blindllama._memory import ReleaseMemory
+from blindllama._own_file import OwnFile
 from blindllama.errors import UsageError
+
+FILES = [".memory.json.lock", "memory.json"]
 
 
 def test_a_new_memory_is_empty(tmp_path: Path) -> None:
@@ -21,7 +24,7 @@ def test_s4_remembers_the_highest_of_each_line(tmp_path: Path) -> None:
     memory.remember("other", 1)
     again = ReleaseMemory(tmp_path / "memory.json")
     assert (again.newest("line"), again.newest("other")) == (5, 1)
-    assert [path.name for path in tmp_path.iterdir()] == ["memory.json"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == FILES
 
 
 @pytest.mark.parametrize(
@@ -63,7 +66,7 @@ def test_a_failed_write_leaves_the_old_memory(
     with pytest.raises(UsageError):
         memory.remember("line", 2)
     assert json.loads(path.read_bytes())["sequences"] == {"line": 1}
-    assert [found.name for found in tmp_path.iterdir()] == ["memory.json"]
+    assert sorted(found.name for found in tmp_path.iterdir()) == FILES
 
 
 def test_s4_clients_at_once_do_not_undo_each_other(tmp_path: Path) -> None:
@@ -72,15 +75,22 @@ def test_s4_clients_at_once_do_not_undo_each_other(tmp_path: Path) -> None:
         list(pool.map(lambda n: ReleaseMemory(path).remember(f"line {n % 2}", n), range(1, 41)))
     memory = ReleaseMemory(path)
     assert (memory.newest("line 0"), memory.newest("line 1")) == (40, 39)
-    assert [found.name for found in tmp_path.iterdir()] == ["memory.json"]
+    assert sorted(found.name for found in tmp_path.iterdir()) == FILES
 
 
-def test_a_lock_that_is_left_behind_is_named(
+def test_a_lock_that_is_left_behind_holds_nobody_up(tmp_path: Path) -> None:
+    (tmp_path / ".memory.json.lock").touch()
+    ReleaseMemory(tmp_path / "memory.json").remember("line", 1)
+
+
+def test_a_lock_that_is_held_is_waited_for_and_then_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("blindllama._memory._LOCK_TIMEOUT_S", 0.0)
-    lock = tmp_path / ".memory.json.lock"
-    lock.touch()
-    with pytest.raises(UsageError, match="memory.json.lock"):
-        ReleaseMemory(tmp_path / "memory.json").remember("line", 1)
-    assert lock.exists()
+    monkeypatch.setattr("blindllama._memory._LOCK_TIMEOUT_S", 0.02)
+    path = tmp_path / "memory.json"
+    with (
+        OwnFile(path, what="memory").locked(1.0),
+        pytest.raises(UsageError, match=r"memory\.json\.lock"),
+    ):
+        ReleaseMemory(path).remember("line", 1)
+    assert not path.exists()

@@ -7,7 +7,16 @@ import pytest
 
 import blindllama
 
-HEAVY = ("sigstore", "in_toto", "securesystemslib", "cryptography", "requests", "pydantic", "rich")
+HEAVY = (
+    "sigstore",
+    "in_toto",
+    "tuf",
+    "securesystemslib",
+    "cryptography",
+    "requests",
+    "pydantic",
+    "rich",
+)
 
 
 def test_every_public_name_is_there() -> None:
@@ -22,6 +31,7 @@ def test_the_public_surface_is_this() -> None:
         "AttestedSession",
         "Policy",
         "Report",
+        "Repository",
         "VerifiedRelease",
         "verify_and_connect",
         "verify_evidence",

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from blindllama._release.statement import VerifiedStatement
     from blindllama.policy import ReleasePolicy
+    from blindllama.release_list import Listing
 
 __all__ = ["INDEX_TYPE", "Index", "check_freshness", "verify_index"]
 
@@ -77,7 +78,12 @@ def verify_index(statement: VerifiedStatement) -> Index:
 
 
 def check_freshness(
-    index: Index, policy: ReleasePolicy, *, now: datetime, known_sequence: int | None
+    index: Index,
+    policy: ReleasePolicy,
+    *,
+    now: datetime,
+    known_sequence: int | None,
+    listing: Listing | None = None,
 ) -> None:
     """Refuse a release that is not the one to use now.
 
@@ -86,21 +92,33 @@ def check_freshness(
         policy: The caller's demands.
         now: The caller's time; no other clock is read.
         known_sequence: The highest sequence number that the caller has accepted before.
+        listing: What the repository says, where the release came from one.
 
     Raises:
         ProvenanceError: `release.name`.
-        RollbackError: `release.below_minimum`, `release.below_memory`, `release.revoked`.
+        RollbackError: `release.below_minimum`, `release.below_memory`, `release.sequence`,
+            `release.revoked`.
         FreshnessError: `release.not_yet`, `release.expired`, `release.too_old`.
     """
-    if index.name != policy.name:
-        raise ProvenanceError(
-            "name of the release",
-            code=Code.RELEASE_NAME,
-            step=_STEP,
-            expected=policy.name,
-            got=index.name,
-        )
+    for name in (index.name, index.name if listing is None else listing.name):
+        if name != policy.name:
+            raise ProvenanceError(
+                "name of the release",
+                code=Code.RELEASE_NAME,
+                step=_STEP,
+                expected=policy.name,
+                got=name,
+            )
     _check_sequence(index, policy, known_sequence)
+    if listing is not None and index.sequence != listing.newest:
+        raise RollbackError(
+            "sequence number of the release",
+            code=Code.RELEASE_SEQUENCE,
+            step=_STEP,
+            expected=f"{listing.newest} (the newest of the repository)",
+            got=index.sequence,
+        )
+    _check_revoked(index, policy, frozenset() if listing is None else listing.revoked)
     _check_times(index, policy, now)
 
 
@@ -117,7 +135,10 @@ def _check_sequence(index: Index, policy: ReleasePolicy, known: int | None) -> N
                 expected=f"at least {least} ({whose})",
                 got=index.sequence,
             )
-    if index.sequence in index.revoked or index.sequence in policy.revoked:
+
+
+def _check_revoked(index: Index, policy: ReleasePolicy, listed: frozenset[int]) -> None:
+    if index.sequence in index.revoked | listed or index.sequence in policy.revoked:
         raise RollbackError(
             "sequence number of the release",
             code=Code.RELEASE_REVOKED,
