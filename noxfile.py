@@ -68,6 +68,14 @@ def e2e(session: nox.Session) -> None:
 
 
 @nox.session
+def conformance(session: nox.Session) -> None:
+    """Asks the corpus of this SDK and of tpm2_checkquote; compares with what is recorded."""
+    require(("tpm2_checkquote",), ConsoleProgress())
+    session.run("python", "-m", "tests.conformance.run")
+    session.run("python", "-m", "tests.conformance.page")
+
+
+@nox.session
 def bench(session: nox.Session) -> None:
     """Figures of time, each against its goal; prints a table and writes build/bench.json."""
     require(("tpm2_checkquote",), ConsoleProgress())

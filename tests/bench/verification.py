@@ -17,7 +17,8 @@ from blindllama.evidence import parse_evidence
 from blindllama.release import verify_release
 from tests.bench.paired import Bench, timed
 from tests.conformance.checkquote import TOOL, checkquote_argv, write_quote
-from tests.conformance.vector import HOME, read_case
+from tests.conformance.corpus import read_document
+from tests.conformance.vector import read_case
 from tests.simulators.signed_release import make_signed_release
 
 QUOTE_GOAL = 1 / 15
@@ -30,7 +31,7 @@ def quote() -> Iterator[Bench]:
     if shutil.which(TOOL) is None:
         sys.exit(f"the bench compares with {TOOL}: install tpm2-tools")
     case = read_case()
-    evidence = parse_evidence((HOME / "accept" / "alone.json").read_bytes())
+    evidence = parse_evidence(read_document("alone"))
     place = platform_named(case.platform)
     data = qualifying_data(spki=case.spki, nonce=case.nonce, path=evidence.nonce_path)
     expected = ExpectedQuote(qualifying_data=data, selection=place.quoted, schemes=place.schemes)
@@ -84,7 +85,7 @@ def quote() -> Iterator[Bench]:
 def full() -> Iterator[Bench]:
     """Steps 1 to 9 on a release of the local Sigstore, warm and offline."""
     case = read_case()
-    document = (HOME / "accept" / "alone.json").read_bytes()
+    document = read_document("alone")
     with tempfile.TemporaryDirectory() as name:
         release = make_signed_release(Path(name))
 

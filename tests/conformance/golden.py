@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from tests.conformance.vector import HOME
+from tests.conformance.corpus import HOME
 from tests.simulators.booted_guest import bound, sha256, text, tree
 
 GOLDEN = HOME.parent / "golden"

@@ -19,16 +19,22 @@ BATCH = "promoted-of-five"
 
 @dataclass(frozen=True, kw_only=True)
 class Mutation:
-    """One change to a document, or to what the client brings."""
+    """One change to a genuine document, or to what the caller brings."""
 
     name: str
+    attack: str
+    """The row of ATTACKS."""
     code: Code
     step: int
     change: Change = dict
     """Of the document, which is a copy."""
-    case: Mapping[str, str] = field(default_factory=dict)
-    """Of the client's case."""
+    given: Mapping[str, Any] = field(default_factory=dict)
+    """Of what the caller brings: dotted paths and their values, None for none at all."""
     source: str = SOURCE
+    """The genuine document."""
+    caller: str = "evidence"
+    """Whose view is changed."""
+    verify: str = "evidence"
 
 
 def edit(path: str, new: Any) -> Change:  # noqa: ANN401 - any JSON value

@@ -1,18 +1,10 @@
-"""Evidence vectors: what a verifier is given beside the document, and what it must say.
-
-case.json                what the client holds: nonce, TLS key, root, time, expected registers
-accept/NAME.json         evidence documents that a real swtpm quoted
-forged/NAME.json         documents around statements that a real swtpm signed for an attacker
-reject/NAME.json         each made from an accepted one by ONE named mutation
-reject/cases.json        for each: its source, its mutation, the code and step of the refusal
-"""
+"""What a caller brings to the verification of evidence, in the corpus' JSON and as values."""
 
 from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from types import MappingProxyType
@@ -21,8 +13,9 @@ from typing import Any
 from blindllama.measurements import ExpectedEvent, ExpectedPcrs, PlatformName
 from blindllama.pcr import PcrBank
 from blindllama.verify import VerifiedEvidence, verify_evidence
+from tests.conformance.corpus import HOME
 
-HOME = Path(__file__).resolve().parent
+Json = dict[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,32 +40,14 @@ class Case:
             now=self.now,
         )
 
-    def with_changes(self, changes: Mapping[str, str]) -> Case:
-        """The case with some fields replaced, from their JSON form."""
-        case = self
-        for name, value in changes.items():
-            if name == "now":
-                case = replace(case, now=datetime.fromisoformat(value))
-            elif name == "platform":
-                platform = PlatformName(value)
-                expected = replace(case.expected, platform=platform)
-                case = replace(case, platform=platform, expected=expected)
-            elif name == "root":
-                case = replace(case, roots=frozenset({bytes.fromhex(value)}))
-            elif name == "nonce":
-                case = replace(case, nonce=base64.b64decode(value))
-            elif name == "spki":
-                case = replace(case, spki=base64.b64decode(value))
-            elif name.startswith("pcr "):
-                case = replace(case, expected=_with_value(case.expected, int(name[4:]), value))
-            else:
-                raise ValueError(f"unknown field of a case: {name}")
-        return case
+
+def read_case(path: Path = HOME / "given" / "evidence.json") -> Case:
+    """What the caller of most evidence vectors brings."""
+    return case_of(json.loads(path.read_bytes()))
 
 
-def read_case(path: Path = HOME / "case.json") -> Case:
-    """The case that all vectors share."""
-    document = json.loads(path.read_text())
+def case_of(document: Json) -> Case:
+    """The values in the JSON form."""
     expected = document["expected"]
     return Case(
         nonce=base64.b64decode(document["nonce"]),
@@ -81,7 +56,7 @@ def read_case(path: Path = HOME / "case.json") -> Case:
         now=datetime.fromisoformat(document["now"]),
         platform=PlatformName(document["platform"]),
         expected=ExpectedPcrs(
-            platform=PlatformName(document["platform"]),
+            platform=PlatformName(expected["platform"]),
             bank=PcrBank.SHA256,
             values=MappingProxyType(
                 {int(pcr): bytes.fromhex(value) for pcr, value in expected["pcrs"].items()}
@@ -103,15 +78,16 @@ def read_case(path: Path = HOME / "case.json") -> Case:
     )
 
 
-def write_case(case: Case, path: Path = HOME / "case.json") -> None:
+def write_case(case: Case, path: Path) -> None:
     """Write a case in the form that `read_case` reads."""
-    document: dict[str, Any] = {
+    document: Json = {
         "nonce": base64.b64encode(case.nonce).decode(),
         "spki": base64.b64encode(case.spki).decode(),
         "roots": sorted(root.hex() for root in case.roots),
         "now": case.now.isoformat(),
         "platform": case.platform.value,
         "expected": {
+            "platform": case.expected.platform.value,
             "pcrs": {str(pcr): value.hex() for pcr, value in case.expected.values.items()},
             "events": {
                 str(pcr): [
@@ -123,11 +99,3 @@ def write_case(case: Case, path: Path = HOME / "case.json") -> None:
         },
     }
     path.write_text(json.dumps(document, indent=1) + "\n")
-
-
-def _with_value(expected: ExpectedPcrs, pcr: int, value: str) -> ExpectedPcrs:
-    """The expected registers with one value replaced, or removed where it is empty."""
-    values = {index: known for index, known in expected.values.items() if index != pcr}
-    if value:
-        values[pcr] = bytes.fromhex(value)
-    return replace(expected, values=MappingProxyType(values))

@@ -1,4 +1,4 @@
-"""The parts of the docs that the program itself knows: the catalogue of codes, for now.
+"""The parts of the docs that the program itself knows: the catalogue of codes, and the corpus.
 
 `python -m tests.docs.pages` writes them; a test fails when they have been forgotten.
 """
@@ -11,6 +11,7 @@ from pathlib import Path
 
 from blindllama._catalogue import Reason, catalogue
 from blindllama.report import TITLES
+from tests.conformance.page import conformance_page
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -68,6 +69,7 @@ def _of_step(step: int | None) -> list[Reason]:
 
 
 PAGES: Mapping[str, Callable[[str], str]] = {
+    "docs/conformance.md": conformance_page,
     "docs/errors.md": errors_page,
     "docs/verification.md": verification_page,
 }

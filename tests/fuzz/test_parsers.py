@@ -17,11 +17,12 @@ from blindllama._tpm.nonce_tree import NoncePath, nonce_tree_root
 from blindllama._tpm.structures import parse_attest, parse_quote_body, parse_signature
 from blindllama.errors import AttestationKeyError, FormatError, FreshnessError, VerificationError
 from blindllama.evidence import parse_evidence
-from tests.conformance.vector import HOME, read_case
+from tests.conformance.corpus import read_document
+from tests.conformance.vector import read_case
 from tests.simulators.booted_guest import encode, event_log
 
 CASE = read_case()
-GENUINE: dict[str, Any] = json.loads((HOME / "accept" / "alone.json").read_bytes())
+GENUINE: dict[str, Any] = json.loads(read_document("alone"))
 ATTEST = base64.b64decode(GENUINE["quote"]["attest"])
 SIGNATURE = base64.b64decode(GENUINE["quote"]["signature"])
 LEAF = base64.b64decode(GENUINE["ak"]["certificate"])

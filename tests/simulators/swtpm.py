@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
-from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 from tpm2_pytss import (
     ESAPI,
@@ -28,6 +28,7 @@ from tpm2_pytss import (
     TPMT_HA,
     TPMT_SIG_SCHEME,
     TPMU_HA,
+    TSS2_Exception,
 )
 
 AK_ATTRIBUTES = 0x50472
@@ -40,16 +41,16 @@ _READ_AT_ONCE = 8
 class SoftwareTpm:
     """A started TPM with an attestation key; its registers are zero until a test extends them."""
 
-    def __init__(self, context: ESAPI, *, scheme: str = "rsassa-sha256") -> None:
+    def __init__(self, context: ESAPI, *, scheme: str, key: str) -> None:
         self._context = context
-        template = TPM2B_PUBLIC.parse(f"rsa2048:{scheme}:null", objectAttributes=AK_ATTRIBUTES)
+        template = TPM2B_PUBLIC.parse(f"{key}:{scheme}:null", objectAttributes=AK_ATTRIBUTES)
         self._key, public, *_ = context.create_primary(None, template, ESYS_TR.ENDORSEMENT)
         self._public_der: bytes = public.to_der()
 
     @property
-    def public_key(self) -> rsa.RSAPublicKey:
+    def public_key(self) -> rsa.RSAPublicKey | ec.EllipticCurvePublicKey:
         key = load_der_public_key(self._public_der)
-        assert isinstance(key, rsa.RSAPublicKey)
+        assert isinstance(key, rsa.RSAPublicKey | ec.EllipticCurvePublicKey)
         return key
 
     def extend(self, pcr: int, digest: bytes) -> None:
@@ -109,13 +110,30 @@ class SoftwareTpm:
 
 
 @contextlib.contextmanager
-def software_tpm(scheme: str = "rsassa-sha256") -> Iterator[SoftwareTpm]:
-    """Run a manufactured TPM of its own until the block ends."""
+def software_tpm(scheme: str = "rsassa-sha256", key: str = "rsa2048") -> Iterator[SoftwareTpm]:
+    """Run a manufactured TPM of its own until the block ends.
+
+    Args:
+        scheme: How its attestation key signs, as tpm2-tools write it.
+        key: The kind of key: `rsa2048`, `rsa3072`, `ecc256`, `ecc384`.
+    """
     # Short on purpose: the path of a socket has at most 107 bytes.
     with tempfile.TemporaryDirectory(prefix="bl-tpm-") as name:
         home = Path(name)
-        with _served(home) as tcti, ESAPI(tcti) as context:
-            yield SoftwareTpm(context, scheme=scheme)
+        with _served(home) as tcti, _connected(tcti) as context:
+            yield SoftwareTpm(context, scheme=scheme, key=key)
+
+
+def _connected(tcti: str) -> ESAPI:
+    """A connection; a socket that is there may not listen yet."""
+    deadline = time.monotonic() + _START_S
+    while True:
+        try:
+            return ESAPI(tcti)
+        except TSS2_Exception:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
 
 
 @contextlib.contextmanager

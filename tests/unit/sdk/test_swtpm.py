@@ -130,21 +130,25 @@ def _verified(
     )
 
 
-def test_the_other_scheme_of_rsa() -> None:
+SCHEMES = (
+    ("rsa2048", SignatureScheme.RSASSA, HashAlgorithm.SHA256),
+    ("rsa2048", SignatureScheme.RSASSA, HashAlgorithm.SHA384),
+    ("rsa2048", SignatureScheme.RSAPSS, HashAlgorithm.SHA256),
+    ("rsa3072", SignatureScheme.RSAPSS, HashAlgorithm.SHA384),
+    ("ecc256", SignatureScheme.ECDSA, HashAlgorithm.SHA256),
+    ("ecc384", SignatureScheme.ECDSA, HashAlgorithm.SHA384),
+)
+
+
+@pytest.mark.parametrize(("key", "scheme", "hashed"), SCHEMES)
+def test_every_scheme_and_no_other_than_allowed(
+    key: str, scheme: SignatureScheme, hashed: HashAlgorithm
+) -> None:
     from tests.simulators.swtpm import software_tpm  # noqa: PLC0415 - compiled, not everywhere
 
-    pss = frozenset({(SignatureScheme.RSAPSS, HashAlgorithm.SHA256)})
-    plain = frozenset({(SignatureScheme.RSASSA, HashAlgorithm.SHA256)})
-    with software_tpm("rsapss-sha256") as tpm:
-        assert _verified(tpm, pss).qualifying_data == DATA
+    others = frozenset((one, other) for _, one, other in SCHEMES) - {(scheme, hashed)}
+    with software_tpm(f"{scheme.name.lower()}-{hashed.name.lower()}", key) as tpm:
+        assert _verified(tpm, frozenset({(scheme, hashed)})).qualifying_data == DATA
         with pytest.raises(QuoteError) as caught:
-            _verified(tpm, plain)
+            _verified(tpm, others)
     assert caught.value.code is Code.QUOTE_SCHEME
-
-
-def test_a_larger_hash() -> None:
-    from tests.simulators.swtpm import software_tpm  # noqa: PLC0415 - compiled, not everywhere
-
-    scheme = frozenset({(SignatureScheme.RSASSA, HashAlgorithm.SHA384)})
-    with software_tpm("rsassa-sha384") as tpm:
-        assert _verified(tpm, scheme).qualifying_data == DATA
