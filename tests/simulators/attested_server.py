@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import json
+import socket
 import socketserver
 import ssl
 import tempfile
@@ -123,6 +124,8 @@ class Server:
     """Sent behind each evidence."""
     attesting: Callable[[], None] = lambda: None
     """Called before each evidence is made: a test may wait here."""
+    half_closes: bool = False
+    """End the server's own half of a connection instead of answering."""
     closes_after_evidence: bool = False
     closes_after_answer: bool = False
     """Ask for a new connection for each request of the application."""
@@ -158,6 +161,9 @@ class _Handler(BaseHTTPRequestHandler):
         seen = self.seen
         seen.attestations += 1
         seen.attesting()
+        if seen.half_closes:
+            socket.socket.shutdown(self.connection, socket.SHUT_WR)
+            return
         answer = seen.answer(seen.attester.document(nonce))
         head = f"HTTP/1.1 {answer.status} x\r\nContent-Length: {len(answer.body)}\r\n"
         if seen.closes_after_evidence:

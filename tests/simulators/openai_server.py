@@ -31,6 +31,8 @@ class OpenAiServer:
     def __call__(self, handler: BaseHTTPRequestHandler) -> None:
         path = handler.path.partition("?")[0]
         body = json.loads(self.server.bodies[-1] or b"{}")
+        if self.server.closes_after_answer:
+            handler.close_connection = True
         if path == "/v1/models":
             _whole(handler, {"object": "list", "data": [_named({"object": "model"})]})
         elif path == "/v1/embeddings":
@@ -56,6 +58,7 @@ class OpenAiServer:
         handler.send_response(200)
         handler.send_header("Content-Type", "text/event-stream")
         handler.send_header("Transfer-Encoding", "chunked")
+        _say_whether_it_closes(handler)
         handler.end_headers()
         for word in WORDS:
             _chunk(handler, b"data: " + json.dumps(piece(word)).encode() + b"\n\n")
@@ -98,8 +101,14 @@ def _whole(handler: BaseHTTPRequestHandler, document: dict[str, Any]) -> None:
     handler.send_response(200)
     handler.send_header("Content-Type", "application/json")
     handler.send_header("Content-Length", str(len(body)))
+    _say_whether_it_closes(handler)
     handler.end_headers()
     handler.wfile.write(body)
+
+
+def _say_whether_it_closes(handler: BaseHTTPRequestHandler) -> None:
+    if handler.close_connection:
+        handler.send_header("Connection", "close")
 
 
 def _chunk(handler: BaseHTTPRequestHandler, data: bytes) -> None:
