@@ -40,6 +40,7 @@ from supply_chain.attest.functionary import Functionary, functionary_of
 from supply_chain.attest.layout import layout_demands
 from supply_chain.attest.owner import is_encrypted, open_owners, owner_entries
 from supply_chain.attest.statement import ReleaseIndexPredicate
+from supply_chain.attest.summary import LOCAL_VERIFIER
 from supply_chain.attest.trust import LOCAL, LOCAL_IDENTITY
 from supply_chain.digest import sha256_bytes, sha256_file
 from supply_chain.errors import BuildError, DigestMismatchError
@@ -47,6 +48,7 @@ from supply_chain.passphrase import known_passphrase
 from supply_chain.release import (
     EVIDENCE,
     LAYOUT,
+    SUMMARY,
     ReleaseError,
     read_release,
     release_policy,
@@ -56,6 +58,7 @@ from supply_chain.release import (
 )
 from supply_chain.sbom.document import SBOM
 from supply_chain.step import StepResult
+from supply_chain.summary import write_summary
 from supply_chain.workspace import Workspace, fresh_dir, held, replace_file
 
 POLICY = "policy.toml"
@@ -93,6 +96,7 @@ def publish(site: Site, results: Mapping[str, StepResult]) -> Published:
         files = _files(site, results, client, Path(scratch))
         kept = _kept(site, results, files, vtpm_root=root.hex)
         if kept is not None:
+            _summarise(site, kept)
             return kept
         now = site.clock()
         index = ReleaseIndexPredicate(
@@ -104,6 +108,7 @@ def publish(site: Site, results: Mapping[str, StepResult]) -> Published:
         measured = read_measured(results)
         with (
             site.signer() as identity,
+            site.signer(LOCAL_VERIFIER) as verifier,
             open_owners(
                 site.chain.owners,
                 root=site.workspace.root,
@@ -139,6 +144,7 @@ def publish(site: Site, results: Mapping[str, StepResult]) -> Published:
                 platform=PlatformName.QEMU_SWTPM,
                 authority=identity.authority,
                 owners=owners,
+                verifier=verifier.authority,
                 vtpm_roots=[root],
                 maximum_age_days=site.chain.valid_days,
                 debug_images=measured.debug,
@@ -148,12 +154,32 @@ def publish(site: Site, results: Mapping[str, StepResult]) -> Published:
         site.progress.note(
             "the layout's owner key is not encrypted; ./do invoke chain.init does it"
         )
-    return Published(
+    published = Published(
         folder=site.workspace.release,
         policy=policy_path,
         verified=verify_published(site, policy_path),
         renewed=True,
     )
+    _summarise(site, published)
+    return published
+
+
+def _summarise(site: Site, published: Published) -> None:
+    """Sign the verdict on a release that has just passed, unless it stands there already."""
+    folder, verified = published.folder, published.verified
+    if (folder / SUMMARY).exists():
+        return
+    with (
+        site.progress.step("sign the verification summary"),
+        site.signer(LOCAL_VERIFIER) as verifier,
+    ):
+        write_summary(
+            folder,
+            verified,
+            policy=published.policy.read_bytes(),
+            verifier=verifier,
+            now=site.clock(),
+        )
 
 
 def publish_sdk(site: Site) -> Path:
@@ -285,6 +311,7 @@ def _kept(
         dict(verified.artifacts) == made
         and all(verified.files.get(name) == sha256_file(file).hex for name, file in files.items())
         and vtpm_root in policy.vtpm.roots
+        and policy.verifier is not None
         and _of_this_chain(site, policy)
     )
     if not (same and belongs_to(policy, verified, debug=read_measured(results).debug)):

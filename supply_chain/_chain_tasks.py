@@ -32,6 +32,7 @@ from supply_chain.local_sigstore.server import ADDRESS
 from supply_chain.local_sigstore.trust_root import LogVersion
 from supply_chain.passphrase import given_passphrase, known_passphrase, new_passphrase
 from supply_chain.release import read_release, verify_folder
+from supply_chain.summary import verify_folder_summary
 from supply_chain.workspace import Workspace, replace_file
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -44,8 +45,10 @@ def verify(_context: Context, release: str, policy: str = "dist/policy.toml") ->
     try:
         trusted = Policy.from_file(Path(policy))
         folder = read_release(Path(release))
-        verified = verify_release(folder.evidence, trusted, datetime.now(UTC))
+        now = datetime.now(UTC)
+        verified = verify_release(folder.evidence, trusted, now)
         verify_folder(folder.path, verified)
+        summary = verify_folder_summary(folder.path, verified, trusted, now=now)
         bills = verify_bills(folder.path, verified, trusted)
     except VerificationError as exc:
         raise Exit(f"refused in step {exc.step}, {exc.code}: {exc}", code=1) from exc
@@ -53,6 +56,8 @@ def verify(_context: Context, release: str, policy: str = "dist/policy.toml") ->
         raise Exit(f"refused, {exc.code}: {exc}", code=1) from exc
     print(f"{verified.name} {verified.sequence}, signed by {verified.signer}")
     print(f"{len(verified.files)} files are as signed; expires {verified.expires:%Y-%m-%d}")
+    if summary is not None:
+        print(f"{', '.join(summary.levels)}, says {summary.verifier}")
     print(f"bills of materials are as built and as signed: {', '.join(bills) or 'none'}")
 
 

@@ -16,13 +16,14 @@ import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from blindllama.policy import Policy
 from supply_chain.attest.signing import bundle_document
 from supply_chain.attest.statement import ReleaseIndexPredicate, Statement, index_statement
+from supply_chain.attest.summary import verifier_id
 from supply_chain.digest import Sha256, sha256_bytes, sha256_file
 from supply_chain.errors import BuildError, DigestMismatchError, faults
 from supply_chain.workspace import fresh_dir, replace_file
@@ -43,6 +44,8 @@ EVIDENCE = "evidence.json"
 LAYOUT = "root.layout"
 UNINDEXED = frozenset({INDEX, INDEX_BUNDLE, EVIDENCE})
 """What is made from the index and can therefore not be in it."""
+SUMMARY = "bundles/summary.sigstore.json"
+"""The verdict on the whole; a release is one without it."""
 
 _BLOCK_BYTES = 4 << 20
 
@@ -168,6 +171,7 @@ def release_policy(
     authority: Authority,
     owners: Sequence[Owner],
     vtpm_roots: Iterable[Sha256],
+    verifier: Authority | None = None,
     maximum_age_days: int = 30,
     debug_images: bool = False,
 ) -> Policy:
@@ -198,8 +202,19 @@ def release_policy(
             },
             "layout": {"owners": [owner.entry for owner in owners]},
             "vtpm": {"roots": [root.hex for root in vtpm_roots]},
+            **({} if verifier is None else {"verifier": _verifier(verifier)}),
         }
     )
+
+
+def _verifier(authority: Authority) -> dict[str, Any]:
+    github = {} if authority.github is None else {"github": authority.github.model_dump()}
+    return {
+        "id": verifier_id(authority),
+        "issuer": authority.issuer,
+        "identity": authority.identity,
+        **github,
+    }
 
 
 def write_policy(path: Path, policy: Policy) -> None:
@@ -248,7 +263,7 @@ def verify_folder(folder: Path, verified: VerifiedRelease) -> None:
         for path in sorted(folder.rglob("*"))
         if path.is_symlink() or not path.is_dir()
     }
-    expected = verified.files.keys() | UNINDEXED
+    expected = verified.files.keys() | UNINDEXED | ({SUMMARY} & there.keys())
     if there.keys() != expected:
         missing, extra = sorted(expected - there.keys()), sorted(there.keys() - expected)
         raise ReleaseError(f"{folder}: files missing: {missing}; files too many: {extra}")

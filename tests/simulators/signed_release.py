@@ -39,6 +39,7 @@ from supply_chain.attest.statement import (
     index_statement,
     measurements_statement,
 )
+from supply_chain.attest.summary import LOCAL_VERIFIER
 from supply_chain.attest.trust import LOCAL_IDENTITY
 from supply_chain.digest import Sha256, sha256_bytes
 from supply_chain.release import chain_files, evidence_document, release_policy
@@ -237,7 +238,7 @@ def make_signed_release(
     now = (now or datetime.now(UTC)).replace(microsecond=0)
     owner = owner_key(state_dir)
     desk = _Desk(state_dir, hooks)
-    with signer(state_dir) as honest:
+    with signer(state_dir) as honest, signer(state_dir, identity=LOCAL_VERIFIER) as checking:
         functionary = _functionary(honest)
         layout = build_layout(
             hooks.steps(STEPS),
@@ -273,6 +274,7 @@ def make_signed_release(
         platform=platform_name,
         authority=honest.authority,
         owners=[owner],
+        verifier=checking.authority,
         vtpm_roots=vtpm_roots,
     )
     evidence = hooks.evidence(json.loads(evidence_document(chain, index)))

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from blindllama.report import Report
     from blindllama.repository import Repository
     from blindllama.session import AttestedSession, verify_and_connect
+    from blindllama.summary import VerifiedSummary, verify_summary
     from blindllama.verify import verify_evidence
 
 __all__ = [
@@ -57,9 +58,11 @@ __all__ = [
     "UsageError",
     "VerificationError",
     "VerifiedRelease",
+    "VerifiedSummary",
     "verify_and_connect",
     "verify_evidence",
     "verify_release",
+    "verify_summary",
 ]
 
 _HOMES = {
@@ -68,9 +71,11 @@ _HOMES = {
     "Report": "report",
     "Repository": "repository",
     "VerifiedRelease": "release",
+    "VerifiedSummary": "summary",
     "verify_and_connect": "session",
     "verify_evidence": "verify",
     "verify_release": "release",
+    "verify_summary": "summary",
 }
 """The module of each public name that is not an error."""
 

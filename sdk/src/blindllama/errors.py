@@ -91,6 +91,16 @@ class Code(StrEnum):
     PROVENANCE_PARAMETERS = "provenance.parameters"
     PROVENANCE_STEP = "provenance.step"
 
+    # What somebody else has verified (`blindllama.summary`); no check of a release looks at it.
+    SUMMARY_SUBJECT = "summary.subject"
+    SUMMARY_VERIFIER = "summary.verifier"
+    SUMMARY_RESOURCE = "summary.resource"
+    SUMMARY_RESULT = "summary.result"
+    SUMMARY_LEVEL = "summary.level"
+    SUMMARY_POLICY = "summary.policy"
+    SUMMARY_NOT_YET = "summary.not_yet"
+    SUMMARY_TOO_OLD = "summary.too_old"
+
     # Step 3: the chain from inputs to disks.
     LAYOUT_MALFORMED = "layout.malformed"
     LAYOUT_SIGNATURE = "layout.signature"

@@ -33,9 +33,11 @@ def test_the_public_surface_is_this() -> None:
         "Report",
         "Repository",
         "VerifiedRelease",
+        "VerifiedSummary",
         "verify_and_connect",
         "verify_evidence",
         "verify_release",
+        "verify_summary",
     }
 
 
