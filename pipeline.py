@@ -45,7 +45,7 @@ from supply_chain.inputs.tree import Tree, cached_tree
 from supply_chain.passphrase import given_passphrase
 from supply_chain.progress import Progress
 from supply_chain.sbom.document import SBOM
-from supply_chain.step import Step, StepResult, run_step
+from supply_chain.step import BYTECODE, Step, StepResult, run_step
 from supply_chain.workspace import Workspace
 
 ENGINE, APP_DISK, OS_IMAGE, MEASURE = "engine", "app-disk", "os-image", "measure"
@@ -227,7 +227,7 @@ def _sources(root: Path, room: str, but: Collection[str]) -> list[str]:
     """Return what a room consists of, without its tasks: those decide no byte."""
     if (root / room).is_file():
         return [room]
-    left_out = {"_tasks.py", "__pycache__", *but}
+    left_out = {"_tasks.py", BYTECODE, *but}
     names = (path.name for path in (root / room).iterdir())
     return [f"{room}/{name}" for name in sorted(names) if name not in left_out]
 

@@ -24,6 +24,10 @@ from supply_chain.workspace import fresh_dir
 RECORD = "step.json"
 """Name of the record that a finished step leaves beside its products."""
 
+BYTECODE = "__pycache__"
+"""The one name that is left out of a step's code: Python writes it beside what is counted, and a
+checkout without it builds the same. A `.pyc` anywhere else can be imported by itself and counts."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
@@ -141,7 +145,7 @@ def _code_digest(path: Path) -> Sha256:
     sources = sorted(
         file
         for file in path.rglob("*")
-        if (file.is_symlink() or file.is_file()) and "__pycache__" not in file.parts
+        if (file.is_symlink() or file.is_file()) and BYTECODE not in file.parts
     )
     return sha256_bytes("\n".join(_code_line(path, file) for file in sources).encode())
 

@@ -97,6 +97,14 @@ def test_compiled_python_does_not_count_as_code(kitchen: Kitchen) -> None:
     assert kitchen.runs == 1
 
 
+def test_compiled_python_counts_where_it_can_be_imported_by_itself(kitchen: Kitchen) -> None:
+    kitchen.run(kitchen.step())
+    (kitchen.code / "recipe.pyc").write_bytes(b"\0")
+    assert kitchen.run(kitchen.step()).rebuilt
+    (kitchen.code / "recipe.pyc").write_bytes(b"\1")
+    assert kitchen.run(kitchen.step()).rebuilt
+
+
 def test_a_changed_link_or_mode_runs_again(kitchen: Kitchen) -> None:
     """Links and executable bits are copied into images, so they are code as well."""
     link = kitchen.code / "files" / "link"

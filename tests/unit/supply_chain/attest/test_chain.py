@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING
@@ -14,9 +16,9 @@ from blindllama.policy import Policy
 from blindllama.release import verify_release
 from supply_chain.attest.chain import LayoutPlan, Measured, SignedChain, layout_steps, sign_chain
 from supply_chain.attest.owner import owner_key
-from supply_chain.attest.signing import signer
+from supply_chain.attest.signing import signer, statement_in
 from supply_chain.attest.statement import ReleaseIndexPredicate, index_statement
-from supply_chain.attest.trust import PublicSigstore
+from supply_chain.attest.trust import LOCAL_IDENTITY, PublicSigstore, SigningError
 from supply_chain.digest import Sha256, sha256_bytes
 from supply_chain.progress import SilentProgress
 from supply_chain.release import chain_files, evidence_document, release_policy
@@ -82,6 +84,64 @@ def signed(results: list[StepResult], signing: Signer, state: Path) -> SignedCha
 
 def test_what_was_run_is_what_the_layout_demands(results: list[StepResult]) -> None:
     assert layout_steps([result.step for result in results]) == STEPS
+
+
+def test_a_step_is_declared_with_its_rules(results: list[StepResult]) -> None:
+    """One more step in the pipeline is one more in the layout, closed, whatever it makes."""
+    steps = [result.step for result in results]
+    more = replace(steps[0], name="extra", after=("measure",), products=("extra.bin",))
+    step = layout_steps([*steps, more], {"extra": 2})[-1]
+    assert (step.name, step.materials_from) == ("extra", ("measure",))
+    assert (step.products, step.threshold) == (("extra/extra.bin",), 2)
+
+
+def test_a_step_without_a_rule_fails(
+    results: list[StepResult], signing: Signer, attest_state: Path
+) -> None:
+    """Three ways to add one: it makes nothing, it reads what nobody makes, clients do not know it."""
+    extra = replace(results[0].step, name="extra")
+    for step in (replace(extra, products=()), replace(extra, after=("nothing",))):
+        with pytest.raises(SigningError, match="layout, step extra: expected a new name, products"):
+            signed([*results, replace(results[0], step=step)], signing, attest_state)
+    evidence, policy = released([*results, replace(results[0], step=extra)], signing, attest_state)
+    with pytest.raises(ProvenanceError) as raised:
+        verify_release(evidence, policy, NOW)
+    assert raised.value.code is Code.LAYOUT_STEPS
+
+
+def test_a_threshold_of_no_step_is_refused(results: list[StepResult]) -> None:
+    with pytest.raises(SigningError, match="expected names of steps, got") as raised:
+        layout_steps([result.step for result in results], {"deploy": 2})
+    assert raised.value.code == "build.signing"
+
+
+def test_provenance_says_all_that_it_must(
+    results: list[StepResult], signing: Signer, attest_state: Path
+) -> None:
+    chain = signed(results, signing, attest_state)
+    for result in results:
+        name = result.step.name
+        statement = json.loads(statement_in(chain.provenance[name]))
+        definition = statement["predicate"]["buildDefinition"]
+        details = statement["predicate"]["runDetails"]
+        subjects = {entry["name"]: entry["digest"]["sha256"] for entry in statement["subject"]}
+        assert subjects == {name: digest.hex for name, digest in result.products.items()}
+        read = {
+            entry["name"]: entry["digest"]["sha256"] for entry in definition["resolvedDependencies"]
+        }
+        inputs = {f"inputs/{name}": digest.hex for name, digest in result.step.inputs.items()}
+        assert inputs.items() <= read.items()
+        assert read == {
+            **{name: digest.hex for name, digest in result.materials.items()},
+            "layout": chain.layout.payload_digest.hex,
+        }
+        (link,) = (link for path, link in chain.links.items() if path.startswith(f"{name}."))
+        assert details["byproducts"] == [
+            {"name": f"{name}.link", "digest": {"sha256": link.payload_digest.hex}}
+        ]
+        assert details["builder"] == {"id": LOCAL_IDENTITY}
+        assert definition["internalParameters"] == {}
+        assert definition["externalParameters"] == {"step": name, "spec": {"level": 1}}
 
 
 def released(results: list[StepResult], signing: Signer, state: Path) -> tuple[bytes, Policy]:
