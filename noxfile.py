@@ -17,7 +17,7 @@ from supply_chain.host import require
 from supply_chain.progress import ConsoleProgress
 
 nox.options.default_venv_backend = "none"
-nox.options.sessions = ["lint", "types", "unit", "e2e"]
+nox.options.sessions = ["lint", "types", "unit", "sigstore", "e2e"]
 nox.options.error_on_missing_interpreters = True
 
 ROOT = Path(__file__).resolve().parent
@@ -49,7 +49,16 @@ def unit(session: nox.Session) -> None:
     # All of it comes before the network goes: some tests run the locked tools, QEMU and swtpm.
     require((*BOOT_NEEDS, *VTPM_NEEDS), ConsoleProgress())
     session.run("invoke", "inputs.fetch", silent=True)
-    offline(session, "-m", "not e2e and not swtpm", *session.posargs)
+    offline(session, "-m", "not e2e and not swtpm and not sigstore", *session.posargs)
+
+
+@nox.session
+def sigstore(session: nox.Session) -> None:
+    """Stock clients against the local Sigstore, and a thousand signatures at once."""
+    require(("apt-get", "dpkg-deb"), ConsoleProgress())
+    # It comes before the network goes; where the archive has none, its tests say so.
+    session.run("python", "-m", "tests.simulators.cosign")
+    offline(session, "-m", "sigstore", *session.posargs)
 
 
 @nox.session
