@@ -13,7 +13,7 @@ from pathlib import Path
 
 import nox
 
-from supply_chain.host import require
+from supply_chain.host import BOOT_PROGRAMS, BUILD_PROGRAMS, TPM_PROGRAMS, require
 from supply_chain.progress import ConsoleProgress
 
 nox.options.default_venv_backend = "none"
@@ -23,9 +23,8 @@ nox.options.error_on_missing_interpreters = True
 ROOT = Path(__file__).resolve().parent
 PYTHON_H = sysconfig.get_path("include") + "/Python.h"
 TSS2_H = "/usr/include/tss2/tss2_esys.h"
-VTPM_NEEDS = ("swtpm", "swtpm_setup", "tpm2_createprimary")
-TPM_NEEDS = ("gcc", "pkg-config", PYTHON_H, TSS2_H, *VTPM_NEEDS)
-BOOT_NEEDS = ("dpkg-deb", "apt-get", "qemu-system-x86_64", "unshare")
+TPM_NEEDS = ("gcc", "pkg-config", PYTHON_H, TSS2_H, *TPM_PROGRAMS)
+RELEASE_NEEDS = (*BUILD_PROGRAMS, *BOOT_PROGRAMS, "apt-get")
 
 
 @nox.session
@@ -47,7 +46,7 @@ def types(session: nox.Session) -> None:
 def unit(session: nox.Session) -> None:
     """Unit tests, in a network namespace without a network."""
     # All of it comes before the network goes: some tests run the locked tools, QEMU and swtpm.
-    require((*BOOT_NEEDS, *VTPM_NEEDS), ConsoleProgress())
+    require(RELEASE_NEEDS, ConsoleProgress())
     session.run("invoke", "inputs.fetch", silent=True)
     offline(session, "-m", "not e2e and not swtpm and not sigstore", *session.posargs)
 
@@ -71,7 +70,7 @@ def tpm(session: nox.Session) -> None:
 @nox.session
 def e2e(session: nox.Session) -> None:
     """Builds once, boots guests, asks them; then the tests that need a TPM."""
-    require(BOOT_NEEDS, ConsoleProgress())
+    require(RELEASE_NEEDS, ConsoleProgress())
     install_tpm(session)
     session.run("python", "-m", "pytest", "-m", "e2e or swtpm", *session.posargs)
 

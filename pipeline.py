@@ -18,7 +18,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from app_disk import build as app_disk
-from app_disk.locked import app_disk_inputs, build_locked_app_disk
+from app_disk.locked import app_disk_inputs, build_locked_app_disk, pause_package
 from blindllama.measurements import PlatformMeasurements, PlatformName, measurements_file
 from deploy.qemu import probe, vm, vtpm
 from deploy.qemu.machine import Firmware, MachineProfile
@@ -37,9 +37,10 @@ from supply_chain.attest.config import CHAIN_NAME, ChainConfig, read_chain
 from supply_chain.attest.signing import Signer, signer
 from supply_chain.attest.trust import LOCAL, LOCAL_IDENTITY, sigstore_named
 from supply_chain.errors import BuildError
-from supply_chain.host import require, require_root
+from supply_chain.host import BOOT_PROGRAMS, BUILD_PROGRAMS, require, require_root
 from supply_chain.inputs import fetch
 from supply_chain.inputs.lock import LOCK_NAME, Lock, read_lock
+from supply_chain.inputs.prune import Stale, stale_inputs, stale_trees
 from supply_chain.inputs.store import Store
 from supply_chain.inputs.tree import Tree, cached_tree
 from supply_chain.passphrase import given_passphrase
@@ -53,16 +54,6 @@ SDK = sdk_wheel.SDK
 MEASUREMENTS = "measurements.json"
 OS_DISK_PRODUCT = f"{OS_IMAGE}/{os_image.DISK_NAME}"
 APP_DISK_PRODUCT = f"{APP_DISK}/{app_disk.DISK}"
-
-HOST_PROGRAMS = (
-    "dpkg-deb",
-    "unshare",
-    "qemu-system-x86_64",
-    "swtpm",
-    "swtpm_setup",
-    "tpm2_createprimary",
-)
-"""What a release needs of the host; nothing of it shapes an artefact."""
 
 _FIRMWARE = Path("usr/share/OVMF")
 _SHARED_CODE = (
@@ -93,6 +84,8 @@ class Site:
     """Settings: mirrors, proxies, pip's options; only fetching reads them."""
     progress: Progress
     clock: Callable[[], datetime]
+    offline: bool = False
+    """Whether nothing may be fetched or installed."""
 
     sigstore: str = LOCAL
     """Which Sigstore signs; see `supply_chain.attest.trust.sigstore_named`."""
@@ -118,6 +111,21 @@ class Site:
         """The fetched inputs."""
         return Store(self.workspace.store)
 
+    def fetch(self, *names: str) -> None:
+        """Every input of some sets and wheels is in the store, or of all when none is named.
+
+        Raises:
+            FetchError: one cannot be had, or none may be asked for.
+        """
+        fetch(
+            self.lock,
+            names,
+            self.store,
+            self.progress,
+            environ=self.environ,
+            offline=self.offline,
+        )
+
     def tree(self, name: str) -> Tree:
         """Return the unpacked root of one set of the lock."""
         return cached_tree(self.lock.debian(name), self.store, self.workspace.trees)
@@ -137,6 +145,7 @@ def read_site(
     clock: Callable[[], datetime],
     debug: bool | None = None,
     sigstore: str = LOCAL,
+    offline: bool = False,
 ) -> Site:
     """Return the site of a checkout, with the lock and the specs that are in it.
 
@@ -147,6 +156,7 @@ def read_site(
         clock: The time, with its zone.
         debug: Build a debug image, or not; None leaves it to `os-image.toml`.
         sigstore: Which Sigstore signs: `local`, `public`, or a trust configuration file.
+        offline: Fetch and install nothing.
 
     Raises:
         BuildError: the lock or a spec is missing or malformed.
@@ -163,6 +173,7 @@ def read_site(
         progress=progress,
         clock=clock,
         sigstore=sigstore,
+        offline=offline,
     )
 
 
@@ -240,8 +251,8 @@ def build_all(site: Site) -> dict[str, StepResult]:
     """
     # Before any work: without it, all would be fetched and unpacked, and then fail.
     require_root()
-    require(HOST_PROGRAMS, site.progress)
-    fetch(site.lock, (), site.store, site.progress, environ=site.environ)
+    require((*BUILD_PROGRAMS, *BOOT_PROGRAMS), site.progress, offline=site.offline)
+    site.fetch()
     results: dict[str, StepResult] = {}
     for step in declared_steps(site):
         with site.progress.step(step.name):
@@ -285,11 +296,20 @@ def build_sdk(site: Site) -> StepResult:
         BuildError: an input is missing, or the build failed.
     """
     require_root()
-    fetch(site.lock, ("tools",), site.store, site.progress, environ=site.environ)
+    site.fetch("tools")
     with site.progress.step(SDK):
         return run_step(
             sdk_step(site), earlier={}, build_root=site.workspace.build, clock=site.clock
         )
+
+
+def stale_cache(site: Site) -> tuple[Stale, ...]:
+    """Return what the cache holds that no step of today's lock reads."""
+    sets = [site.lock.debian(name) for name in site.lock.sets]
+    return (
+        *stale_trees(site.workspace.trees, [*sets, (pause_package(site.lock),)]),
+        *stale_inputs(site.store, site.lock),
+    )
 
 
 def read_measured(results: Mapping[str, StepResult]) -> Measured:

@@ -16,7 +16,7 @@ from deploy.qemu._tasks import ns as boot_tasks
 from deploy.qemu.release import guest_directory
 from engine._tasks import ns as engine_tasks
 from os_image._tasks import ns as os_image_tasks
-from pipeline import Site, build_all, read_site
+from pipeline import Site, build_all, read_site, stale_cache
 from supply_chain._chain_tasks import ns as chain_tasks
 from supply_chain._index_tasks import ns as index_tasks
 from supply_chain._input_tasks import input_tasks, lock_tasks
@@ -30,7 +30,7 @@ PROMPT = "The capital of France is"
 _MOST_TOKENS = 131072
 
 
-def _site(*, debug: bool, sigstore: str = LOCAL) -> Site:
+def _site(*, debug: bool = False, sigstore: str = LOCAL, offline: bool = False) -> Site:
     return read_site(
         ROOT,
         environ=os.environ,
@@ -38,6 +38,7 @@ def _site(*, debug: bool, sigstore: str = LOCAL) -> Site:
         clock=lambda: datetime.now(UTC),
         debug=debug or None,
         sigstore=sigstore,
+        offline=offline,
     )
 
 
@@ -46,11 +47,16 @@ def _show(text: str) -> None:
     sys.stdout.flush()
 
 
-@task(help={"debug": "a debug image: console and root shell, other measurements"})
+@task(
+    help={
+        "debug": "a debug image: console and root shell, other measurements",
+        "offline": "fetch and install nothing: from the store alone",
+    }
+)
 @told()
-def build(_context: Context, debug: bool = False) -> None:
+def build(_context: Context, debug: bool = False, offline: bool = False) -> None:
     """Make engine, app disk, OS image and measurements; sign and boot nothing."""
-    site = _site(debug=debug)
+    site = _site(debug=debug, offline=offline)
     with site.workspace.exclusive(site.progress):
         results = build_all(site)
     for result in results.values():
@@ -65,6 +71,7 @@ def build(_context: Context, debug: bool = False) -> None:
         "tokens": "the longest answer, in tokens",
         "keep": "leave the guest running",
         "sigstore": "who signs: local, public, or a trust configuration file",
+        "offline": "fetch and install nothing: from the store alone",
     }
 )
 @told()
@@ -75,10 +82,11 @@ def release(
     tokens: str = "20",
     keep: bool = False,
     sigstore: str = LOCAL,
+    offline: bool = False,
 ) -> None:
     """Build, sign, verify, boot and ask: from pinned inputs to a verified answer."""
     longest = whole_number(tokens, "tokens", least=1, most=_MOST_TOKENS)
-    site = _site(debug=debug, sigstore=sigstore)
+    site = _site(debug=debug, sigstore=sigstore, offline=offline)
     with site.workspace.exclusive(site.progress):
         # Now, and not after minutes of work.
         vm.require_none(guest_directory(site.workspace))
@@ -101,21 +109,37 @@ def release(
     print(f"guest     {f'runs at {guest.url}' if keep else 'ended; ./do invoke boot.up starts it'}")
 
 
-@task
+@task(help={"offline": "fetch and install nothing: from the store alone"})
 @told()
-def build_sdk(_context: Context) -> None:
+def build_sdk(_context: Context, offline: bool = False) -> None:
     """Make and sign the client's wheel with its bill of materials, in dist/sdk."""
-    site = _site(debug=False)
+    site = _site(offline=offline)
     with site.workspace.exclusive(site.progress):
         folder = publication.publish_sdk(site)
     for path in sorted(folder.iterdir()):
         print(f"{sha256_file(path).hex}  {path}")
 
 
+@task(help={"dry_run": "only say what would be removed"})
+@told()
+def prune(_context: Context, dry_run: bool = False) -> None:
+    """Remove what no set of today's lock needs from the cache: old trees, inputs, downloads."""
+    site = _site()
+    with site.workspace.exclusive(site.progress):
+        stale = stale_cache(site)
+        for entry in stale:
+            print(entry)
+            if not dry_run:
+                entry.remove()
+    what = "would be removed" if dry_run else "were removed"
+    print(f"{len(stale)} entries, {sum(entry.size for entry in stale) >> 20} MiB, {what}")
+
+
 ns = Collection(
     build,
     release,
     Collection("sdk", build=build_sdk),
+    Collection("cache", prune=prune),
     lock_tasks,
     input_tasks,
     engine_tasks,

@@ -18,6 +18,13 @@ if TYPE_CHECKING:
 
     from supply_chain.progress import Progress
 
+BUILD_PROGRAMS = ("dpkg-deb", "unshare")
+"""What unpacks and runs the locked tools; nothing of it shapes an artefact."""
+TPM_PROGRAMS = ("swtpm", "swtpm_setup", "tpm2_createprimary")
+"""What makes and runs a software TPM."""
+BOOT_PROGRAMS = ("qemu-system-x86_64", *TPM_PROGRAMS)
+"""What boots a guest."""
+
 PACKAGES = {
     "apt-get": "apt",
     "dpkg-deb": "dpkg",
@@ -69,22 +76,23 @@ def missing_packages(tools: Iterable[str], *, search_path: str = process.SEARCH_
     return sorted(packages)
 
 
-def require(tools: Iterable[str], progress: Progress) -> None:
+def require(tools: Iterable[str], progress: Progress, *, offline: bool = False) -> None:
     """All of these programs are installed, if need be by apt.
 
     Args:
         tools: Names of programs, or absolute paths of files that a package brings.
         progress: Told about an installation.
+        offline: Install nothing.
 
     Raises:
-        MissingToolError: Some are missing, and this user may not install them or apt failed; the
-            text has the one line to run for all of them.
+        MissingToolError: Some are missing, and nothing may be installed or apt failed; the text has
+            the one line to run for all of them.
     """
     wanted = tuple(tools)
     packages = missing_packages(wanted)
     if not packages:
         return
-    prefix = _become_root()
+    prefix = None if offline else _become_root()
     install = ["apt-get", "install", "--yes", "--no-install-recommends", *packages]
     if prefix is None:
         raise not_installed(packages)

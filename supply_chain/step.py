@@ -19,6 +19,7 @@ from typing import Any
 
 from supply_chain.digest import Sha256, sha256_bytes, sha256_file
 from supply_chain.errors import BuildError
+from supply_chain.isolation import without_network
 from supply_chain.workspace import fresh_dir
 
 RECORD = "step.json"
@@ -78,6 +79,7 @@ def run_step(
 
     A run is equal when inputs, earlier products, parameters and code have the same digests. The
     products are hashed again before they are trusted, and a failed run leaves the last good one.
+    While it is built, a step has no network: what it needs is in the lock, and was fetched before.
 
     Raises:
         BuildError: the step left other files than it declares, or needs a step that has not run.
@@ -90,7 +92,8 @@ def run_step(
         return kept
     started = clock()
     with fresh_dir(folder) as aside:
-        step.build(aside)
+        with without_network():
+            step.build(aside)
         made = sorted(path.name for path in aside.iterdir())
         if made != sorted(step.products):
             raise BuildError(

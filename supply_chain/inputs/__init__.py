@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from supply_chain.errors import FetchError
 from supply_chain.inputs.debian import Archives, fetch_debian
 from supply_chain.inputs.lock import DebianPackage, Wheel
 from supply_chain.inputs.wheel import fetch_wheels
@@ -27,6 +28,7 @@ def fetch(
     progress: Progress,
     *,
     environ: Mapping[str, str],
+    offline: bool = False,
 ) -> None:
     """Every input of some sets and wheels is in the store; nothing is asked for twice.
 
@@ -38,6 +40,7 @@ def fetch(
         store: Where it goes.
         progress: Told about what takes long.
         environ: The settings: mirrors, pip's options, proxies.
+        offline: Ask nobody; what is missing is an error.
 
     Raises:
         DigestMismatchError: Other bytes are served; nothing of them is kept.
@@ -45,8 +48,11 @@ def fetch(
         LockError: The lock holds no set or wheel of that name.
     """
     wanted = lock.inputs(*names)
-    if all(store.has(item.sha256) for item in wanted):
+    missing = [item for item in wanted if not store.has(item.sha256)]
+    if not missing:
         return
+    if offline:
+        raise _not_fetched(missing)
     # Two runs that share a store would write the same unfinished downloads.
     with held(
         store.root.with_name(f"{store.root.name}.lock"),
@@ -60,3 +66,12 @@ def fetch(
             fetch_debian(debs, store, lock=lock, archives=archives, progress=progress)
         wheels = [item for item in missing if isinstance(item, Wheel)]
         fetch_wheels(wheels, store, environ=environ, progress=progress)
+
+
+def _not_fetched(missing: Sequence[DebianPackage | Wheel]) -> FetchError:
+    rest = len(missing) - 1
+    others = f" and {rest} other input{'s' if rest > 1 else ''}" if rest else ""
+    return FetchError(
+        f"{missing[0].title}{others} of the lock: expected in the store, since --offline asks "
+        "nobody, got none; run `./do invoke inputs.fetch` once with a network"
+    )

@@ -45,3 +45,12 @@ def test_what_apt_said_stands_below_the_line_to_run() -> None:
         f"swtpm, swtpm-tools is not installed; run: {line} swtpm swtpm-tools",
         "E: Unable to fetch",
     ]
+
+
+def test_offline_nothing_is_installed_and_the_line_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(FILES, "header.h", "libheader-dev")
+    with pytest.raises(MissingToolError) as caught:
+        require([str(tmp_path / "header.h")], SilentProgress(), offline=True)
+    assert caught.value.remedy.endswith("--no-install-recommends libheader-dev")

@@ -46,6 +46,8 @@ FILES = {
     "measurements.json": "measure/measurements.json",
 }
 NOW = datetime.now(UTC).replace(microsecond=0)
+
+pytestmark = pytest.mark.root  # steps are built without a network
 INDEX_PREDICATE = ReleaseIndexPredicate(
     name="demo", sequence=4, created=NOW, expires=NOW + timedelta(days=30)
 )

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import socket
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -9,11 +12,14 @@ from pathlib import Path
 
 import pytest
 
+from supply_chain import process
 from supply_chain.digest import sha256_bytes
 from supply_chain.errors import BuildError
 from supply_chain.step import Step, StepResult, run_step
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
+
+pytestmark = pytest.mark.root
 
 
 class Kitchen:
@@ -172,3 +178,49 @@ def test_a_step_takes_the_products_of_earlier_ones(kitchen: Kitchen) -> None:
     assert result.materials["soup/soup"] == sha256_bytes(b"soup")
     with pytest.raises(BuildError, match="soup"):
         kitchen.run(meal)
+
+
+def test_a_step_reaches_no_network_and_no_server_of_the_machine(kitchen: Kitchen) -> None:
+    """Neither elsewhere, nor the machine's own loopback; nor does a program that it starts."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        program = f"import socket; socket.create_connection(('127.0.0.1', {port}), timeout=5)"
+        tried: list[object] = []
+
+        def call(out: Path) -> None:
+            for address in (("192.0.2.1", 80), ("127.0.0.1", port)):
+                with socket.socket() as attempt:
+                    attempt.settimeout(5)
+                    tried.append(attempt.connect_ex(address))
+            child = process.run([sys.executable, "-c", program], check=False)
+            tried.append(b"ConnectionRefusedError" in child.stderr)
+            kitchen.cook(out)
+
+        kitchen.run(kitchen.step(call))
+        assert tried == [errno.ENETUNREACH, errno.ECONNREFUSED, True]
+        # And the machine has its network back.
+        socket.create_connection(("127.0.0.1", port), timeout=5).close()
+
+
+def test_a_step_that_needs_the_network_fails_with_its_own_error(kitchen: Kitchen) -> None:
+    """What a step raises comes out as it was raised, and the network is there again after it."""
+    before = Path("/proc/thread-self/ns/net").readlink()
+
+    def call(out: Path) -> None:
+        assert Path("/proc/thread-self/ns/net").readlink() != before
+        socket.create_connection(("192.0.2.1", 80), timeout=5)
+
+    with pytest.raises(OSError, match="unreachable"):
+        kitchen.run(kitchen.step(call))
+    assert Path("/proc/thread-self/ns/net").readlink() == before
+
+
+def test_a_step_has_a_loopback_of_its_own(kitchen: Kitchen) -> None:
+    """A server and its client inside of one step find each other: an emulator may need that."""
+
+    def call(out: Path) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            socket.create_connection(server.getsockname(), timeout=5).close()
+        kitchen.cook(out)
+
+    assert kitchen.run(kitchen.step(call)).rebuilt

@@ -39,6 +39,9 @@ if TYPE_CHECKING:
     from supply_chain.attest.signing import Signer
 
 NOW = datetime.now(UTC).replace(microsecond=0)
+
+pytestmark = pytest.mark.root  # steps are built without a network
+
 INDEX = ReleaseIndexPredicate(
     name="chain", sequence=3, created=NOW, expires=NOW + timedelta(days=1)
 )

@@ -183,3 +183,24 @@ def test_two_runs_that_share_a_store_fetch_once(server: FileServer, tmp_path: Pa
         list(pool.map(run, range(4)))
     assert store.path(sha256_bytes(DATA)).read_bytes() == DATA
     assert server.requests == [(f"debian/{QUOTED}", None)]
+
+
+def test_offline_a_missing_input_is_named_with_what_to_do(
+    server: FileServer, tmp_path: Path
+) -> None:
+    """Nobody is asked, although a mirror is set and serves it."""
+    debs = [package(name.encode(), name) for name in ("one", "two", "three")]
+    store = Store(tmp_path / "store")
+    store.put(b"one", debs[0].sha256)
+    environ = {"BLINDLLAMA_DEBIAN_MIRROR": f"{server.url}/debian"}
+    with pytest.raises(FetchError) as caught:
+        inputs.fetch(lock_of(*debs), (), store, SilentProgress(), environ=environ, offline=True)
+    assert caught.value.code == "build.fetch"
+    assert str(caught.value) == (
+        "three_1.0_amd64.deb and 1 other input of the lock: expected in the store, since --offline "
+        "asks nobody, got none; run `./do invoke inputs.fetch` once with a network"
+    )
+    assert server.requests == []
+    store.put(b"two", debs[1].sha256)
+    store.put(b"three", debs[2].sha256)
+    inputs.fetch(lock_of(*debs), (), store, SilentProgress(), environ=environ, offline=True)
