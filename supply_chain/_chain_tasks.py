@@ -26,6 +26,7 @@ from supply_chain.attest.owner import init_owner_key, read_public_key, uri_owner
 from supply_chain.errors import BuildError
 from supply_chain.front import told, whole_number
 from supply_chain.local_sigstore import running
+from supply_chain.local_sigstore.instance import secret_path
 from supply_chain.local_sigstore.log_reader import reader_of
 from supply_chain.local_sigstore.monitor import MONITOR, entries_of, log_of, look, trusted_logs
 from supply_chain.local_sigstore.server import ADDRESS
@@ -118,7 +119,9 @@ def serve(
     ) as instance:
         config = workspace.state / "trust_config.json"
         replace_file(config, instance.trust_config_json.encode())
-        print(f"{instance.url}\nsigstore --trust-config {config} …", flush=True)
+        print(f"{instance.url}\nsigstore --trust-config {config} …")
+        # Where it is, and not what it is: terminals are logged.
+        print(f"to sign in, its client secret is in {secret_path(workspace.state)}", flush=True)
         threading.Event().wait()
 
 

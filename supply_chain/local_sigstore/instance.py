@@ -130,6 +130,11 @@ class LocalSigstore:
         return IdentityToken(self._provider.workflow_token(run))
 
 
+def secret_path(state: Path) -> Path:
+    """Where the client secret of a state folder's instance is."""
+    return state / FOLDER / SECRET
+
+
 def utc_now() -> datetime:
     """The machine's time."""
     return datetime.now(UTC)
@@ -209,7 +214,7 @@ def load_identities(state: Path, passphrase: bytes | None = None) -> Identities:
             rekor_v2_key=found_or_made_ed25519(keys / "rekor2.key.pem", passphrase),
             ct_key=found_or_made_p256(keys / "ct.key.pem", passphrase),
             oidc_key=found_or_made_p256(keys / "oidc.key.pem", passphrase),
-            client_secret=found_or_made_token(folder / SECRET),
+            client_secret=found_or_made_token(secret_path(state)),
         )
 
 
@@ -253,6 +258,7 @@ def _routes(provider: IdentityProvider, fulcio: ca.SigningCertificates, tsa: Tim
         ("GET", "/.well-known/openid-configuration"): provider.discovery,
         ("GET", "/oidc/keys"): provider.keys,
         ("GET", "/oidc/authorize"): provider.authorize,
+        ("POST", "/oidc/authorize"): provider.grant,
         ("POST", "/oidc/token"): provider.exchange,
         ("POST", "/api/v2/signingCert"): fulcio.issue,
         ("GET", "/api/v2/trustBundle"): fulcio.trust_bundle,

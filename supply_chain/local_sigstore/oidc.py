@@ -25,6 +25,7 @@ from supply_chain.local_sigstore.github import (
     workflow_identity,
 )
 from supply_chain.local_sigstore.keys import spki
+from supply_chain.local_sigstore.sign_in import SignIn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -83,9 +84,14 @@ class IdentityProvider:
         self._secret = secret
         self._clock = clock
         self._key_id = spki(key)[-32:].hex()
+        self._sign_in = SignIn(self._check_secret, clock)
 
-    def token(self, identity: str) -> str:
+    def token(self, identity: str, *, nonce: str = "") -> str:
         """A signed identity token for a URI or an e-mail address, good for ten minutes.
+
+        Args:
+            identity: Whom it is for.
+            nonce: What the client wants to find in it.
 
         Raises:
             RefusedError: The identity is neither.
@@ -94,6 +100,8 @@ class IdentityProvider:
         if is_email(identity):
             # Clients of Fulcio refuse an e-mail token that does not say that it was checked.
             claims |= {"email": identity, "email_verified": True}
+        if nonce:
+            claims["nonce"] = nonce
         return self._signed(ISSUER, claims)
 
     def workflow_token(self, run: WorkflowRun) -> str:
@@ -159,8 +167,9 @@ class IdentityProvider:
                 "authorization_endpoint": f"{base}/oidc/authorize",
                 "token_endpoint": f"{base}/oidc/token",
                 "jwks_uri": f"{base}/oidc/keys",
-                "response_types_supported": ["id_token"],
-                "grant_types_supported": ["client_credentials"],
+                "response_types_supported": ["code"],
+                "code_challenge_methods_supported": ["S256"],
+                "grant_types_supported": ["authorization_code", "client_credentials"],
                 "subject_types_supported": ["public"],
                 "id_token_signing_alg_values_supported": [ALGORITHM],
                 "token_endpoint_auth_methods_supported": ["client_secret_basic"],
@@ -182,27 +191,44 @@ class IdentityProvider:
         }
         return json_response({"keys": [key]})
 
-    def authorize(self, _request: Request) -> Response:
-        """Refuse: there is no person to ask and no browser to send back.
+    def authorize(self, request: Request) -> Response:
+        """Answer the start of a sign-in by hand with its page.
 
         Raises:
-            RefusedError: Always.
+            RefusedError: As `SignIn.page`.
         """
-        raise RefusedError(403, "no interactive sign-in here: ask /oidc/token with the secret")
+        return self._sign_in.page(request)
+
+    def grant(self, request: Request) -> Response:
+        """Answer the filled-in page with a code.
+
+        Raises:
+            RefusedError: As `SignIn.submit`, or the identity is none.
+        """
+        form = _form(request)
+        is_email(form.get("identity", ""))
+        return self._sign_in.submit(form)
 
     def exchange(self, request: Request) -> Response:
-        """Give an identity token for the secret.
+        """Give an identity token for the secret, or for a code of the sign-in page.
 
         The secret is HTTP Basic's password; the form names the `identity` that the token is for.
 
         Raises:
-            RefusedError: Wrong secret, grant type or identity.
+            RefusedError: Wrong secret, code, grant type or identity.
         """
-        self._check_secret(request.headers.get("authorization", ""))
-        form = dict(parse_qsl(request.body.decode("ascii", errors="replace")))
-        if form.get("grant_type") != "client_credentials":
-            raise RefusedError(400, "grant_type: expected client_credentials")
-        token = self.token(form.get("identity", ""))
+        form = _form(request)
+        kind = form.get("grant_type")
+        if kind == "authorization_code":
+            granted = self._sign_in.redeem(form)
+            token = self.token(granted.identity, nonce=granted.nonce)
+        else:
+            self._check_basic(request.headers.get("authorization", ""))
+            if kind != "client_credentials":
+                raise RefusedError(
+                    400, "grant_type: expected client_credentials or authorization_code"
+                )
+            token = self.token(form.get("identity", ""))
         return json_response(
             {
                 "access_token": token,
@@ -213,15 +239,25 @@ class IdentityProvider:
             headers={"Cache-Control": "no-store"},
         )
 
-    def _check_secret(self, authorization: str) -> None:
-        expected = base64.b64encode(f"{AUDIENCE}:{self._secret}".encode()).decode()
-        given = authorization.removeprefix("Basic ")
-        if not hmac.compare_digest(given.encode(), expected.encode()):
+    def _check_basic(self, authorization: str) -> None:
+        try:
+            pair = base64.b64decode(authorization.removeprefix("Basic ")).decode()
+        except ValueError:
+            pair = ""
+        name, _, secret = pair.partition(":")
+        self._check_secret(secret if name == AUDIENCE else "")
+
+    def _check_secret(self, given: str) -> None:
+        if not hmac.compare_digest(given.encode(), self._secret.encode()):
             raise RefusedError(
                 401,
                 "wrong client secret: it is in the state folder, readable by its owner",
                 headers={"WWW-Authenticate": 'Basic realm="local sigstore"'},
             )
+
+
+def _form(request: Request) -> dict[str, str]:
+    return dict(parse_qsl(request.body.decode("ascii", errors="replace")))
 
 
 def _base64url(data: bytes) -> str:

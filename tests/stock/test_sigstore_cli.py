@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import jwt
 import pytest
 
 from supply_chain import process
+from supply_chain.local_sigstore.instance import secret_path
 from supply_chain.local_sigstore.oidc import ISSUER
+from tests.simulators.person import sign_in
 from tests.simulators.sigstore_client import IDENTITY
 from tests.stock.conftest import ARTIFACT, PROVENANCE
 
@@ -121,3 +125,48 @@ def test_another_artifact_is_refused(command: Command, bundle: Path, artifact: P
     assert done.returncode != 0
     reason = "Bundle message digest mismatch|in-toto statement has no subject for digest"
     assert re.search(reason, done.stderr.decode())
+
+
+@pytest.fixture
+def secret_file(state: Path) -> Path:
+    return secret_path(state)
+
+
+def claims_in(token: str) -> dict[str, object]:
+    claims: dict[str, object] = jwt.decode(token, options={"verify_signature": False})
+    return claims
+
+
+def test_a_person_signs_in_through_a_browser(
+    instance: LocalSigstore, secret_file: Path, checkout: Path, tmp_path: Path
+) -> None:
+    browser = f"{sys.executable} -m tests.simulators.person {secret_file} me@blindllama.dev %s"
+    done = Command(instance, tmp_path).run(
+        "get-identity-token", BROWSER=browser, PYTHONPATH=str(checkout)
+    )
+    assert done.returncode == 0, done.stderr.decode()
+    claims = claims_in(done.stdout.decode().split()[-1])
+    assert (claims["iss"], claims["sub"]) == (ISSUER, "me@blindllama.dev")
+
+
+def test_a_person_signs_in_without_a_browser(
+    instance: LocalSigstore, secret_file: Path, tmp_path: Path
+) -> None:
+    config = tmp_path / "config.json"
+    config.write_text(instance.trust_config_json)
+    argv = [sys.executable, "-m", "sigstore", "--trust-config", str(config)]
+    with subprocess.Popen(
+        [*argv, "get-identity-token", "--oauth-force-oob"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={"HOME": str(tmp_path)},
+        text=True,
+    ) as running:
+        assert running.stderr is not None
+        link = next(line.strip() for line in running.stderr if "/oidc/authorize?" in line)
+        page = sign_in(link, secret=secret_file.read_text(), identity="me@blindllama.dev")
+        (code,) = re.findall(r"<code>([^<]+)</code>", page.text)
+        out, errors = running.communicate(f"{code}\n", timeout=60)
+    assert running.returncode == 0, errors
+    assert claims_in(out.split()[-1])["sub"] == "me@blindllama.dev"

@@ -90,10 +90,6 @@ def test_a_bad_token_request_is_refused(
     assert answer.json()["message"].startswith(reason)
 
 
-def test_nobody_signs_in_interactively(client: Client) -> None:
-    assert client.get("/oidc/authorize?client_id=sigstore").status_code == 403
-
-
 def test_an_email_token_says_that_the_address_was_checked() -> None:
     claims = jwt.decode(provider().token("a@b.example"), options={"verify_signature": False})
     assert (claims["email"], claims["email_verified"]) == ("a@b.example", True)
