@@ -191,7 +191,8 @@ def rotate_root(
             for role in (Snapshot.type, Timestamp.type):
                 set_keys(root, role, [online], 1)
         documents.sign_root(signers, now)
-        if "targets" in roles:
+        if "targets" in roles or documents.targets.signed.expires <= now:
+            # Else neither this nor publishing could be the first after both have expired.
             documents.sign_targets(place.keys, now)
         else:
             documents.sign_snapshot(place.keys, now)
