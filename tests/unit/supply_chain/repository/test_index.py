@@ -12,10 +12,11 @@ from pathlib import Path
 import pytest
 
 from blindllama.errors import Code, VerificationError
+from blindllama.release_list import RELEASES_FILE, ReleaseList
 from supply_chain.local_sigstore.keys import LocalSigstoreError
 from supply_chain.repository import index
 from supply_chain.repository.documents import Documents
-from supply_chain.repository.keys import KeyFolder, RepositoryError
+from supply_chain.repository.keys import KeyFolder, KeyRole, RepositoryError
 from tests.simulators.release_repository import SIGNING_CONFIG, Publisher, publication, publisher_of
 from tests.simulators.signed_release import NAME, SignedRelease, make_signed_release
 
@@ -95,8 +96,8 @@ class TestPublish:
 
     def test_another_product(self, publisher: Publisher, releases: Releases) -> None:
         documents = publisher.documents()
-        listed = index.ReleaseList(name="another", newest=1)
-        documents.put(publisher.folder, index.RELEASES_FILE, listed.to_bytes())
+        listed = ReleaseList(name="another", newest=1)
+        documents.put(publisher.folder, RELEASES_FILE, listed.to_bytes())
         documents.sign_targets(publisher.place.keys, publisher.now)
         documents.write(publisher.folder)
         with pytest.raises(RepositoryError, match=f"expected another; got {NAME}"):
@@ -272,7 +273,7 @@ class TestKeys:
 
 
 class TestRotation:
-    def rotate(self, publisher: Publisher, *roles: index.KeyRole, keys: int = 2) -> list[Path]:
+    def rotate(self, publisher: Publisher, *roles: KeyRole, keys: int = 2) -> list[Path]:
         return index.rotate_root(
             publisher.place, roles, root_keys=keys, threshold=2, passphrase=None, now=publisher.now
         )
