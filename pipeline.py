@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import tempfile
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -54,6 +54,9 @@ SDK = sdk_wheel.SDK
 MEASUREMENTS = "measurements.json"
 OS_DISK_PRODUCT = f"{OS_IMAGE}/{os_image.DISK_NAME}"
 APP_DISK_PRODUCT = f"{APP_DISK}/{app_disk.DISK}"
+
+SOURCES = "source/"
+"""Where a release keeps the lock and the specifications that it was built from."""
 
 _FIRMWARE = Path("usr/share/OVMF")
 _SHARED_CODE = (
@@ -243,8 +246,40 @@ def _sources(root: Path, room: str, but: Collection[str]) -> list[str]:
     return [f"{room}/{name}" for name in sorted(names) if name not in left_out]
 
 
-def build_all(site: Site) -> dict[str, StepResult]:
+def source_files(site: Site) -> dict[str, Path]:
+    """Return what a user may change without touching code, by its path in a release."""
+    root = site.workspace.root
+    chosen = (
+        root / LOCK_NAME,
+        root / "engine" / "engine.toml",
+        root / "os_image" / "os-image.toml",
+        *sorted(site.app.glob("*.yaml")),
+    )
+    return {f"{SOURCES}{path.relative_to(root).as_posix()}": path for path in chosen}
+
+
+def chosen_steps(steps: Sequence[Step], only: Collection[str]) -> tuple[Step, ...]:
+    """Return the named steps and those that they need, in order; all when none is named.
+
+    Raises:
+        BuildError: there is no step of that name.
+    """
+    known = {step.name: step for step in steps}
+    if unknown := sorted(set(only) - known.keys()):
+        raise BuildError(f"step: expected one of {', '.join(known)}, got {', '.join(unknown)}")
+    wanted = set(only or known)
+    for step in reversed(steps):
+        if step.name in wanted:
+            wanted.update(step.after)
+    return tuple(step for step in steps if step.name in wanted)
+
+
+def build_all(site: Site, *, only: Collection[str] = ()) -> dict[str, StepResult]:
     """Fetch what is missing and run the steps that something has changed for.
+
+    Args:
+        site: Where and from what.
+        only: Steps to run, with those that they need; all when empty.
 
     Raises:
         BuildError: an input, a tool or a step failed; what stood before still stands.
@@ -254,7 +289,7 @@ def build_all(site: Site) -> dict[str, StepResult]:
     require((*BUILD_PROGRAMS, *BOOT_PROGRAMS), site.progress, offline=site.offline)
     site.fetch()
     results: dict[str, StepResult] = {}
-    for step in declared_steps(site):
+    for step in chosen_steps(declared_steps(site), only):
         with site.progress.step(step.name):
             results[step.name] = run_step(
                 step, earlier=results, build_root=site.workspace.build, clock=site.clock

@@ -33,7 +33,9 @@ from pipeline import (
     Site,
     build_sdk,
     read_measured,
+    source_files,
 )
+from reproduce.thresholds import rebuild_here, require_none_awaited
 from supply_chain.attest.bill import DISKS, Bill, sdk_bill, sign_bills
 from supply_chain.attest.chain import LayoutPlan, sign_chain
 from supply_chain.attest.functionary import Functionary, functionary_of
@@ -84,7 +86,8 @@ def publish(site: Site, results: Mapping[str, StepResult]) -> Published:
     """Sign and write the release that the steps add up to, and verify it as a client would.
 
     Raises:
-        BuildError: signing or writing failed; the release that stood before still stands.
+        BuildError: signing or writing failed; the release that stood before still stands. Or
+            another rebuilder is awaited.
         VerificationError: what was written does not pass the client's checks.
     """
     tpm = vtpm.provision(site.workspace.state, now=site.clock())
@@ -98,6 +101,7 @@ def publish(site: Site, results: Mapping[str, StepResult]) -> Published:
         if kept is not None:
             _summarise(site, kept)
             return kept
+        require_none_awaited(site, results)
         now = site.clock()
         index = ReleaseIndexPredicate(
             name=site.engine.name,
@@ -138,6 +142,7 @@ def publish(site: Site, results: Mapping[str, StepResult]) -> Published:
                 sign=identity.sign_statement,
                 progress=site.progress,
                 more=sign_bills(bills, files=files, signer=identity),
+                finish=partial(rebuild_here, site),
             )
             policy = release_policy(
                 index=index,
@@ -154,6 +159,7 @@ def publish(site: Site, results: Mapping[str, StepResult]) -> Published:
         site.progress.note(
             "the layout's owner key is not encrypted; ./do invoke chain.init does it"
         )
+    require_none_awaited(site, results)
     published = Published(
         folder=site.workspace.release,
         policy=policy_path,
@@ -264,6 +270,7 @@ def _files(
         MEASUREMENTS: results[MEASURE].path(MEASUREMENTS),
         **{bill.path: results[bill.name].path(SBOM) for bill in DISKS},
         **_client_files(client),
+        **source_files(site),
     }
 
 

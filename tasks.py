@@ -17,6 +17,7 @@ from deploy.qemu.release import guest_directory
 from engine._tasks import ns as engine_tasks
 from os_image._tasks import ns as os_image_tasks
 from pipeline import Site, build_all, read_site, stale_cache
+from reproduce._tasks import reproduce
 from supply_chain._chain_tasks import ns as chain_tasks
 from supply_chain._index_tasks import ns as index_tasks
 from supply_chain._input_tasks import input_tasks, lock_tasks
@@ -48,17 +49,19 @@ def _show(text: str) -> None:
 
 
 @task(
+    iterable=["only"],
     help={
         "debug": "a debug image: console and root shell, other measurements",
+        "only": "a step to make, with what it needs; may be repeated",
         "offline": "fetch and install nothing: from the store alone",
-    }
+    },
 )
 @told()
-def build(_context: Context, debug: bool = False, offline: bool = False) -> None:
+def build(_context: Context, only: list[str], debug: bool = False, offline: bool = False) -> None:
     """Make engine, app disk, OS image and measurements; sign and boot nothing."""
     site = _site(debug=debug, offline=offline)
     with site.workspace.exclusive(site.progress):
-        results = build_all(site)
+        results = build_all(site, only=only)
     for result in results.values():
         for name, digest in result.products.items():
             print(f"{digest.hex}  {name}")
@@ -140,6 +143,7 @@ ns = Collection(
     release,
     Collection("sdk", build=build_sdk),
     Collection("cache", prune=prune),
+    reproduce,
     lock_tasks,
     input_tasks,
     engine_tasks,

@@ -127,6 +127,33 @@ def write_gpt(disk: Path, partitions: Sequence[Partition], disk_guid: UUID) -> t
     return extents
 
 
+def read_gpt(disk: Path) -> tuple[Extent, ...]:
+    """Return where the partitions of a disk lie, as its primary table says; empty without one."""
+    with disk.open("rb") as image:
+        image.seek(SECTOR_BYTES)
+        header = image.read(HEADER_BYTES)
+        if len(header) < HEADER_BYTES or not header.startswith(b"EFI PART"):
+            return ()
+        fields = _HEADER.unpack(header)
+        image.seek(fields[10] * SECTOR_BYTES)
+        array = image.read(min(fields[11], ENTRY_COUNT) * ENTRY_BYTES)
+    return tuple(
+        _extent(array[at : at + ENTRY_BYTES])
+        for at in range(0, len(array) - ENTRY_BYTES + 1, ENTRY_BYTES)
+        if any(array[at : at + 16])
+    )
+
+
+def _extent(entry: bytes) -> Extent:
+    first, last = struct.unpack_from("<QQ", entry, 32)
+    return Extent(
+        name=entry[56:].decode("utf-16-le", errors="replace").rstrip("\0"),
+        guid=UUID(bytes_le=entry[16:32]),
+        offset_bytes=first * SECTOR_BYTES,
+        size_bytes=(last + 1 - first) * SECTOR_BYTES,
+    )
+
+
 def _check(partitions: Sequence[Partition]) -> None:
     if len(partitions) > ENTRY_COUNT:
         raise PartitionTableError(

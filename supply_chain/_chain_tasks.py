@@ -32,6 +32,7 @@ from supply_chain.local_sigstore.monitor import MONITOR, entries_of, log_of, loo
 from supply_chain.local_sigstore.server import ADDRESS
 from supply_chain.local_sigstore.trust_root import LogVersion
 from supply_chain.passphrase import given_passphrase, known_passphrase, new_passphrase
+from supply_chain.rebuilds import add_rebuild
 from supply_chain.release import read_release, verify_folder
 from supply_chain.summary import verify_folder_summary
 from supply_chain.workspace import Workspace, replace_file
@@ -60,6 +61,18 @@ def verify(_context: Context, release: str, policy: str = "dist/policy.toml") ->
     if summary is not None:
         print(f"{', '.join(summary.levels)}, says {summary.verifier}")
     print(f"bills of materials are as built and as signed: {', '.join(bills) or 'none'}")
+
+
+@task(help={"rebuild": "the folder of a rebuild", "release": "the release folder"})
+@told()
+def add(_context: Context, rebuild: str, release: str) -> None:
+    """Add a rebuild to the release that it confirms; clients decide whether it counts."""
+    added = add_rebuild(Path(rebuild), Path(release))
+    print(f"added: {', '.join(added.steps)} were built again")
+    counted = ", ".join(added.links) or "no step"
+    print(
+        f"the layout counts its links for {counted}; check all: ./do invoke chain.verify {release}"
+    )
 
 
 @task(
@@ -168,4 +181,4 @@ def _log_version(word: str) -> LogVersion:
     raise BuildError(f"--log: expected v1 or v2, got {word!r}")
 
 
-ns = Collection("chain", init, verify, serve, monitor)
+ns = Collection("chain", add, init, verify, serve, monitor)

@@ -6,6 +6,7 @@ dist/release/
 ├── sbom/                       what is in these, as CycloneDX; signed in bundles/
 ├── root.layout, links/         who had to do what, and who did
 ├── bundles/                    signed statements, one Sigstore bundle per file
+├── rebuilds/                   what others have signed since: `supply_chain.rebuilds`
 ├── index.json                  the files with digests and sizes, for people and mirrors
 └── evidence.json               everything that a client needs, without the disks
 """
@@ -42,6 +43,7 @@ INDEX = "index.json"
 INDEX_BUNDLE = "bundles/index.sigstore.json"
 EVIDENCE = "evidence.json"
 LAYOUT = "root.layout"
+REBUILDS = "rebuilds"
 UNINDEXED = frozenset({INDEX, INDEX_BUNDLE, EVIDENCE})
 """What is made from the index and can therefore not be in it."""
 SUMMARY = "bundles/summary.sigstore.json"
@@ -106,6 +108,7 @@ def write_release(
     sign: Callable[[Statement], bytes],
     progress: Progress,
     more: Mapping[str, bytes] | None = None,
+    finish: Callable[[Path], object] = lambda _: None,
 ) -> ReleaseFolder:
     """Write a release folder and return it; an older one stays until the new one is whole.
 
@@ -117,6 +120,7 @@ def write_release(
         sign: Makes the bundle of the index, the last signature of a release.
         progress: Told of the copying.
         more: Further signed documents by their path in the folder, which no client needs.
+        finish: Called with the whole folder before it takes the place of an older one.
     """
     with fresh_dir(folder) as aside:
         entries = list(_copied(aside, files, progress))
@@ -134,7 +138,8 @@ def write_release(
         _write(aside / INDEX_BUNDLE, bundle)
         _write(aside / INDEX, _json(listing.model_dump(mode="json"), indent=1))
         _write(aside / EVIDENCE, evidence)
-    return ReleaseFolder(path=folder, listing=listing, evidence=evidence)
+        finish(aside)
+    return read_release(folder)
 
 
 def chain_files(chain: SignedChain) -> dict[str, bytes]:
@@ -152,7 +157,7 @@ def chain_files(chain: SignedChain) -> dict[str, bytes]:
 
 def evidence_document(chain: SignedChain, index_bundle: bytes) -> bytes:
     """Return `evidence.json`: all that a client needs to verify a release, in one file."""
-    return _json(
+    return evidence_json(
         {
             "version": 1,
             "index": bundle_document(index_bundle),
@@ -162,6 +167,11 @@ def evidence_document(chain: SignedChain, index_bundle: bytes) -> bytes:
             "measurements": bundle_document(chain.measurements),
         }
     )
+
+
+def evidence_json(document: Mapping[str, object]) -> bytes:
+    """Return the evidence as the bytes of `evidence.json`."""
+    return _json(document)
 
 
 def release_policy(
@@ -264,6 +274,7 @@ def verify_folder(folder: Path, verified: VerifiedRelease) -> None:
         if path.is_symlink() or not path.is_dir()
     }
     expected = verified.files.keys() | UNINDEXED | ({SUMMARY} & there.keys())
+    there = _without_rebuilds(folder, there)
     if there.keys() != expected:
         missing, extra = sorted(expected - there.keys()), sorted(there.keys() - expected)
         raise ReleaseError(f"{folder}: files missing: {missing}; files too many: {extra}")
@@ -275,6 +286,31 @@ def verify_folder(folder: Path, verified: VerifiedRelease) -> None:
         if got.hex != digest:
             raise DigestMismatchError(str(path), Sha256.from_hex(digest), got)
     _check_listing(read_release(folder).listing, verified)
+
+
+def _without_rebuilds(folder: Path, there: Mapping[str, Path]) -> dict[str, Path]:
+    """Return the files but for those under `rebuilds/`, which are copies of parts of the evidence.
+
+    Raises:
+        ReleaseError: one of them is not.
+    """
+    added = {name: path for name, path in there.items() if name.startswith(f"{REBUILDS}/")}
+    if added:
+        evidence = json.loads((folder / EVIDENCE).read_bytes())
+        parts = [*evidence["links"], *evidence.get("rebuilds", [])]
+        for path in added.values():
+            if path.is_symlink() or not path.is_file() or _parsed(path) not in parts:
+                raise ReleaseError(
+                    f"{path}: expected a part of {EVIDENCE}; got something that no client looks at"
+                )
+    return {name: path for name, path in there.items() if name not in added}
+
+
+def _parsed(path: Path) -> object:
+    try:
+        return json.loads(path.read_bytes())
+    except (ValueError, RecursionError):
+        return None
 
 
 def _check_listing(listing: ReleaseListing, verified: VerifiedRelease) -> None:

@@ -85,7 +85,7 @@ def run_step(
         BuildError: the step left other files than it declares, or needs a step that has not run.
     """
     materials = _materials(step, earlier)
-    key = _key(step, materials)
+    key = step_key(step, materials)
     folder = build_root / step.name
     kept = _kept(step, folder, key, materials)
     if kept is not None:
@@ -131,7 +131,8 @@ def _materials(step: Step, earlier: Mapping[str, StepResult]) -> dict[str, Sha25
     return dict(sorted(materials.items()))
 
 
-def _key(step: Step, materials: Mapping[str, Sha256]) -> Sha256:
+def step_key(step: Step, materials: Mapping[str, Sha256]) -> Sha256:
+    """Return the digest of everything that decides the products of a step."""
     document = {
         "step": step.name,
         "parameters": step.parameters,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from blindllama.summary import verify_summary
 from supply_chain.attest.summary import resource_uri, summary_statement, verifier_id
 from supply_chain.digest import Sha256, sha256_bytes, sha256_file
-from supply_chain.release import INDEX_BUNDLE, LAYOUT, SUMMARY, ReleaseError
+from supply_chain.release import INDEX_BUNDLE, LAYOUT, REBUILDS, SUMMARY, ReleaseError
 from supply_chain.workspace import replace_file
 
 if TYPE_CHECKING:
@@ -47,12 +47,17 @@ def write_summary(
 
 
 def signed_documents(folder: Path, verified: VerifiedRelease) -> dict[str, Sha256]:
-    """Return the digest of every bundle, link and layout of a verified release, by its path."""
+    """Return the digest of every bundle, link and layout of a verified release, by its path.
+
+    With those of the rebuilds that were added to it, which its index cannot name.
+    """
     documents = {
         path: Sha256.from_hex(digest)
         for path, digest in verified.files.items()
         if path == LAYOUT or path.startswith(("bundles/", "links/"))
     }
+    added = (path for path in (folder / REBUILDS).rglob("*") if path.is_file())
+    documents |= {path.relative_to(folder).as_posix(): sha256_file(path) for path in added}
     return documents | {INDEX_BUNDLE: sha256_file(folder / INDEX_BUNDLE)}
 
 
@@ -88,6 +93,9 @@ def verify_folder_summary(
         f"{resource}/{name}": digest.hex
         for name, digest in signed_documents(folder, verified).items()
     }
-    if dict(summary.inputs) != seen:
+    later = f"{resource}/{REBUILDS}/"
+    # A rebuild may have been added since; all else that the verdict rests on was there.
+    since = {name for name in seen.keys() - summary.inputs.keys() if name.startswith(later)}
+    if dict(summary.inputs) != {name: seen[name] for name in seen.keys() - since}:
         raise ReleaseError(f"{SUMMARY} was made from other documents than those in {folder}")
     return summary

@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from supply_chain.attest.functionary import Functionary
+from supply_chain.attest.chain import builder_of
 from supply_chain.attest.layout import link_file_name, record_link
 from supply_chain.attest.statement import Digest, Statement, Timestamp, Wire, resources
-from supply_chain.attest.trust import SigningError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -55,8 +54,6 @@ class SignedRebuild:
     """Envelopes by the file name under which in-toto looks for them."""
     statement: bytes
     """Sigstore bundle (JSON)."""
-    keyid: str
-    """The rebuilder as a functionary."""
 
 
 class _Release(Wire):
@@ -107,12 +104,9 @@ def sign_rebuild(
     """Sign a link for each step, and the statement about all of them.
 
     Raises:
-        SigningError: The signer has no identity of its own, or Sigstore refuses.
+        SigningError: Sigstore refuses or is out of reach.
     """
-    authority = signer.authority
-    if authority.identity is None:
-        raise SigningError("the signer's identity is not known: no link can name it")
-    who = Functionary(identity=authority.identity, issuer=authority.issuer)
+    who = builder_of(signer)
     links = {
         link_file_name(step.name, who): record_link(
             step.name,
@@ -124,4 +118,4 @@ def sign_rebuild(
         ).envelope
         for step in steps
     }
-    return SignedRebuild(links=links, statement=signer.sign_statement(statement), keyid=who.keyid)
+    return SignedRebuild(links=links, statement=signer.sign_statement(statement))

@@ -8,7 +8,7 @@ is signed; `evidence` changes what was signed.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -215,6 +215,7 @@ def make_signed_release(
     layout_lifetime: timedelta = timedelta(days=365),
     vtpm_roots: Sequence[Sha256] = (VTPM_ROOT,),
     platform_name: PlatformName = PlatformName.QEMU_SWTPM,
+    rebuilders: Sequence[str] = (),
     hooks: Hooks | None = None,
 ) -> SignedRelease:
     """A release signed by the local Sigstore in `state_dir`, and the policy that accepts it.
@@ -231,6 +232,7 @@ def make_signed_release(
         layout_lifetime: How long after `now` the layout expires.
         vtpm_roots: Fingerprints for the policy.
         platform_name: The policy's platform.
+        rebuilders: Who may sign links besides the builder.
         hooks: What to spoil.
     """
     hooks = hooks or Hooks()
@@ -242,7 +244,7 @@ def make_signed_release(
         functionary = _functionary(honest)
         layout = build_layout(
             hooks.steps(STEPS),
-            [functionary],
+            [functionary, *(replace(functionary, identity=who) for who in rebuilders)],
             [hooks.layout_owner(owner)],
             expires=now + layout_lifetime,
         )

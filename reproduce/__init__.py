@@ -1,0 +1,1 @@
+"""A release built again, elsewhere and otherwise, and compared bit for bit."""
