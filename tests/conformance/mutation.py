@@ -84,3 +84,8 @@ def drop(name: str) -> Change:
 def swap(values: list[str]) -> list[str]:
     first, second, *rest = values
     return [second, first, *rest]
+
+
+def slug(words: str) -> str:
+    """A title as part of a file's name."""
+    return "-".join(word.strip(",") for word in words.split())

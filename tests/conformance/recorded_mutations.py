@@ -7,7 +7,7 @@ from typing import Any
 
 from blindllama.errors import Code
 from tests.conformance.corpus import HOME
-from tests.conformance.mutation import Change, Document, Mutation
+from tests.conformance.mutation import Change, Document, Mutation, slug
 
 STATEMENT_ROWS = {
     Code.QUOTE_SELECTION: "Q1",
@@ -52,7 +52,7 @@ def lie_mutations() -> tuple[Mutation, ...]:
     """One document of a release that the release's own signer signed, and that lies."""
     return tuple(
         Mutation(
-            name=title.partition(" ")[2].replace(" ", "-"),
+            name=slug(title.partition(" ")[2]),
             attack=title.partition(" ")[0],
             code=Code(found["code"]),
             step=found["step"],

@@ -9,7 +9,7 @@ from typing import Any
 
 from blindllama.errors import Code
 from tests.conformance.corpus import HOME, read_given
-from tests.conformance.mutation import Change, Document, Mutation, text_of
+from tests.conformance.mutation import Change, Document, Mutation, slug, text_of
 from tests.unit.sdk.release.test_forged_evidence import FORGED
 
 PARTS = ("certificateAuthorities", "tlogs", "ctlogs", "timestampAuthorities")
@@ -26,7 +26,7 @@ def release_mutations() -> tuple[Mutation, ...]:
 def _changed() -> Iterator[Mutation]:
     for title, (code, step, change) in FORGED.items():
         row, _, name = title.partition(" ")
-        yield _mutation(name.replace(" ", "-"), row, code, step, change=_in_place(change))
+        yield _mutation(slug(name), row, code, step, change=_in_place(change))
     yield _mutation(
         "duplicate-key",
         "S2",

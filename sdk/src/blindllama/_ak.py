@@ -21,6 +21,7 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.utils import CryptographyDeprecationWarning
 from cryptography.x509 import verification
 from cryptography.x509.oid import NameOID, ObjectIdentifier
 
@@ -43,6 +44,7 @@ _UNREADABLE = (
     x509.DuplicateExtension,
     x509.InvalidVersion,
     x509.UnsupportedGeneralNameType,
+    CryptographyDeprecationWarning,  # what it will refuse one day, where warnings are errors
 )
 """What `cryptography` raises for certificates that it can load but not read."""
 
@@ -131,14 +133,24 @@ def verify_attestation_key(
 
 def _load(der: bytes) -> x509.Certificate:
     try:
-        return x509.load_der_x509_certificate(der)
+        certificate = x509.load_der_x509_certificate(der)
+        # RFC 5280, section 4.1.2.2; and the one field that neither the signature covers nor the
+        # library judges: how many bits at the end of the signature itself are unused.
+        readable = certificate.serial_number > 0 and der.endswith(b"\0" + certificate.signature)
     except _UNREADABLE as exc:
-        raise _refusal(
-            "certificate of the attestation key or of an issuer",
-            Code.AK_MALFORMED,
-            "one DER certificate and no byte after it",
-            f"{len(der)} bytes",
-        ) from exc
+        raise _unreadable(der) from exc
+    if not readable:
+        raise _unreadable(der)
+    return certificate
+
+
+def _unreadable(der: bytes) -> AttestationKeyError:
+    return _refusal(
+        "certificate of the attestation key or of an issuer",
+        Code.AK_MALFORMED,
+        "one DER certificate and no byte after it",
+        f"{len(der)} bytes",
+    )
 
 
 def _check_root(root: x509.Certificate, platform: Platform, roots: frozenset[bytes]) -> None:

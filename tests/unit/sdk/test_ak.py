@@ -295,3 +295,22 @@ def test_a_weak_issuer_is_refused_by_the_path_validation() -> None:
     middle = Issuer(certificate=x509.load_der_x509_certificate(der), key=weak)
     error = refused(Code.AK_CHAIN, middle.certify(KEY.public_key()), [der, TOP.der])
     assert "path validation" in str(error)
+
+
+def test_c4_the_signatures_unused_bits_are_none() -> None:
+    """They stand outside of what is signed, and the library takes any number of them."""
+    leaf = MIDDLE.certify(KEY.public_key())
+    while x509.load_der_x509_certificate(leaf).signature[-1] & 1:
+        leaf = MIDDLE.certify(KEY.public_key())
+    verify(leaf)
+    signature = x509.load_der_x509_certificate(leaf).signature
+    place = len(leaf) - len(signature) - 1
+    assert leaf[place] == 0
+    changed = leaf[:place] + b"\1" + leaf[place + 1 :]
+    assert x509.load_der_x509_certificate(changed).signature == signature
+    refused(Code.AK_MALFORMED, changed)
+
+
+@pytest.mark.parametrize("curve", [ec.SECP521R1(), ec.SECP256K1()], ids=lambda curve: curve.name)
+def test_other_curves_are_refused(curve: ec.EllipticCurve) -> None:
+    refused(Code.AK_KEY, MIDDLE.certify(ec.generate_private_key(curve).public_key()))

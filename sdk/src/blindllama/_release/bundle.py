@@ -15,6 +15,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Annotated, TypeAlias, TypeVar
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.utils import CryptographyDeprecationWarning
 from cryptography.x509 import (
     DuplicateExtension,
     ExtensionNotFound,
@@ -75,6 +76,7 @@ _FOREIGN = (
     AttributeError,
     ArithmeticError,
     OSError,
+    CryptographyDeprecationWarning,  # where warnings are errors
 )
 """What sigstore-python and the libraries under it raise on hostile bundles."""
 
