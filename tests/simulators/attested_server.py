@@ -199,8 +199,14 @@ class _Handler(BaseHTTPRequestHandler):
         if seen.closes_after_answer:
             self.send_header("Connection", "close")
         self.end_headers()
-        for word in WORDS:
-            event = {"choices": [{"text": word, "index": 0, "finish_reason": None}]}
+        chat = self.path == "/v1/chat/completions"
+        said: list[dict[str, object]] = [
+            {"delta": {"content": word}} if chat else {"text": word} for word in WORDS
+        ]
+        if chat:  # who speaks comes first, why it ended last; neither has a text
+            said = [{"delta": {"role": "assistant", "content": None}}, *said, {"delta": {}}]
+        for choice in said:
+            event = {"choices": [choice | {"index": 0, "finish_reason": None}]}
             self._chunk(b"data: " + json.dumps(event).encode() + b"\n\n")
         self._chunk(b"data: [DONE]\n\n")
         self._chunk(b"")

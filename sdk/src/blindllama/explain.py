@@ -23,7 +23,14 @@ from blindllama.evidence import AppEvent
 from blindllama.measurements import ExpectedEvent, ExpectedPcrs
 from blindllama.pcr import replay
 
-__all__ = ["Explanation", "KnownRelease", "Machine", "explain_register", "explain_registers"]
+__all__ = [
+    "Explanation",
+    "KnownRelease",
+    "Machine",
+    "explain_register",
+    "explain_registers",
+    "told_events",
+]
 
 _EVENT_TYPES: Final[Mapping[int, str]] = MappingProxyType(
     {
@@ -131,6 +138,20 @@ def explain_register(
         sentence=found.sentence,
         component=found.component,
         raw=(*raw, *found.raw),
+    )
+
+
+def told_events(pcr: int, machine: Machine) -> tuple[ExpectedEvent, ...]:
+    """Return the machine's own account of a register; nothing when it is not true."""
+    claimed, _ = _account(pcr, machine)
+    return tuple(
+        ExpectedEvent(
+            digest=extend.digest,
+            what=f"event {number}, {extend.claim}",
+            source="the machine itself",
+            text=extend.text,
+        )
+        for number, extend in enumerate(claimed or (), start=1)
     )
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NoReturn
@@ -22,7 +22,14 @@ from blindllama._attestor import Attestor
 from blindllama._carrier import ANSWER_TIMEOUT_S, Carrier
 from blindllama._channel import Origin, parse_origin
 from blindllama._clients import Clients
-from blindllama._completion import COMPLETIONS_PATH, completion_request, completion_texts
+from blindllama._completion import (
+    CHAT_PATH,
+    COMPLETIONS_PATH,
+    chat_request,
+    chat_texts,
+    completion_request,
+    completion_texts,
+)
 from blindllama._memory import ReleaseMemory
 from blindllama._models import MODELS_LIMIT_BYTES, MODELS_PATH, model_names
 from blindllama._verdict import ReleaseSource
@@ -216,8 +223,34 @@ class AttestedSession(Clients, requests.Session):
         body = completion_request(
             prompt, max_tokens=max_tokens, temperature=temperature, stop=stop, seed=seed
         )
+        yield from self._stream(COMPLETIONS_PATH, body, completion_texts)
+
+    def stream_chat(
+        self,
+        messages: Sequence[Mapping[str, str]],
+        *,
+        max_tokens: int = 256,
+        temperature: float = 0.0,
+    ) -> Iterator[str]:
+        """Yield the model's next turn of a talk piece by piece.
+
+        Args:
+            messages: The talk so far, each `{"role": …, "content": …}`; sent to the verified guest
+                only.
+            max_tokens: The longest answer, in tokens.
+            temperature: 0 takes the most likely token each time.
+
+        Raises:
+            Error: as for every request of this session.
+        """
+        body = chat_request(messages, max_tokens=max_tokens, temperature=temperature)
+        yield from self._stream(CHAT_PATH, body, chat_texts)
+
+    def _stream(
+        self, path: str, body: object, texts: Callable[[Iterable[bytes]], Iterator[str]]
+    ) -> Iterator[str]:
         headers = {"Accept": "text/event-stream"}
-        with self.post(COMPLETIONS_PATH, json=body, headers=headers, stream=True) as response:
+        with self.post(path, json=body, headers=headers, stream=True) as response:
             if response.status_code >= 500:
                 raise NetworkError(f"completion: the server answers {response.status_code}")
             if response.status_code != 200:
@@ -225,7 +258,7 @@ class AttestedSession(Clients, requests.Session):
             with self._carrier.translated():
                 # A chunked answer comes chunk by chunk; any other only as a whole.
                 chunks = response.iter_content(chunk_size=None)
-                yield from completion_texts(chunks)
+                yield from texts(chunks)
                 # The last chunk is empty; having read it, the connection can be used again.
                 next(chunks, None)
 

@@ -9,7 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from blindllama._completion import completion_request, completion_texts
+from blindllama._completion import (
+    chat_request,
+    chat_texts,
+    completion_request,
+    completion_texts,
+)
 from blindllama.errors import Code, Error, FormatError, NetworkError, UsageError
 
 DONE = b"data: [DONE]\n\n"
@@ -92,6 +97,30 @@ def test_events_of_another_form(data: bytes, code: Code) -> None:
     assert caught.value.code is code
 
 
+def turn(delta: object) -> bytes:
+    return b"data: " + json.dumps({"choices": [{"delta": delta}]}).encode() + b"\n\n"
+
+
+def test_the_request_of_a_chat_has_the_whole_talk() -> None:
+    talk = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]
+    body = chat_request(talk, max_tokens=3, temperature=0.5)
+    assert body == {"messages": talk, "max_tokens": 3, "temperature": 0.5, "stream": True}
+    with pytest.raises(UsageError):
+        chat_request(talk, max_tokens=0, temperature=0.5)
+
+
+def test_a_chat_has_events_without_text() -> None:
+    said = [{"role": "assistant", "content": None}, {"content": "a"}, {"content": ""}, {}]
+    assert list(chat_texts([b"".join(map(turn, said)) + DONE])) == ["a"]
+
+
+@pytest.mark.parametrize("delta", [None, "a", 1, {"content": 1}, {"content": ["a"]}])
+def test_turns_of_another_form(delta: object) -> None:
+    with pytest.raises(FormatError) as caught:
+        list(chat_texts([turn(delta) + DONE]))
+    assert caught.value.code is Code.FORMAT_SCHEMA
+
+
 def test_t4_a_line_without_end_is_cut_off() -> None:
     with pytest.raises(FormatError) as caught:
         list(completion_texts(b"x" * 4096 for _ in range(1000)))
@@ -102,3 +131,5 @@ def test_t4_a_line_without_end_is_cut_off() -> None:
 def test_any_stream_gives_texts_or_an_error_of_ours(data: bytes) -> None:
     with suppress(Error):
         assert all(isinstance(text, str) for text in completion_texts([b"data: " + data]))
+    with suppress(Error):
+        assert all(isinstance(text, str) for text in chat_texts([b"data: " + data]))

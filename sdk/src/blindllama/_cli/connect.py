@@ -1,35 +1,71 @@
-"""What `verify` and `ask` have in common: the session, and how a report is shown."""
+"""What the commands that talk to a guest have in common."""
 
 from __future__ import annotations
 
 import argparse
-import shutil
-from typing import TextIO
+from collections.abc import Callable
+from pathlib import Path
 
+from blindllama._cli.output import Output
+from blindllama.errors import VerificationError
 from blindllama.report import Report
 from blindllama.session import AttestedSession, verify_and_connect
 
-__all__ = ["connect", "show"]
+__all__ = ["connect", "connect_and_tell", "evidence_path", "policy_path"]
 
 
-def connect(options: argparse.Namespace) -> AttestedSession:
+def connect(
+    options: argparse.Namespace, output: Output, *, show: Callable[[Report], None] | None = None
+) -> AttestedSession:
     """Return the verified session that the command's options describe.
+
+    Args:
+        options: The command's.
+        output: Gets the report into its JSON document, on a refusal too.
+        show: Also gets it, on a refusal too.
 
     Raises:
         Error: as `verify_and_connect`.
     """
-    return verify_and_connect(
-        options.url,
-        release=options.release,
-        policy=options.policy,
-        memory=options.memory,
-        timeout_s=options.timeout,
-    )
+    try:
+        session = verify_and_connect(
+            options.url,
+            release=evidence_path(options.release),
+            policy=policy_path(options.policy),
+            memory=options.memory,
+            known=[evidence_path(path) for path in options.known],
+            timeout_s=options.timeout,
+        )
+    except VerificationError as exc:
+        if exc.report is not None:
+            _hand_out(exc.report, output, show)
+        raise
+    _hand_out(session.report, output, show)
+    return session
 
 
-def show(report: Report, stream: TextIO) -> None:
-    """Write the ten checks: a table on a terminal, plain lines elsewhere."""
-    if stream.isatty():
-        stream.write(report.render(width=shutil.get_terminal_size().columns))
-    else:
-        stream.write(report.text())
+def connect_and_tell(options: argparse.Namespace, output: Output) -> AttestedSession:
+    """Return the verified session, having said on standard error what was verified.
+
+    Raises:
+        Error: as `connect`.
+    """
+    session = connect(options, output, show=output.note_report if options.report else None)
+    output.verified(session.release, session.report)
+    return session
+
+
+def _hand_out(report: Report, output: Output, show: Callable[[Report], None] | None) -> None:
+    output.field("report", report.to_json())
+    if show is not None:
+        show(report)
+
+
+def evidence_path(path: Path) -> Path:
+    """Return the evidence file that a path means: a release's folder stands for its file."""
+    return path / "evidence.json" if path.is_dir() else path
+
+
+def policy_path(path: Path) -> Path:
+    """Return the policy file that a path means: a folder stands for the policy in it."""
+    return path / "policy.toml" if path.is_dir() else path

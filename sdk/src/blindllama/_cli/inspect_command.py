@@ -1,78 +1,46 @@
-"""`blindllama inspect`: what an evidence document claims, without believing any of it."""
+"""`blindllama inspect`: what a file claims, without believing any of it."""
 
 from __future__ import annotations
 
 import argparse
-import hashlib
-import json
-import sys
-from pathlib import Path
+from collections.abc import Iterator, Mapping
 
-from blindllama._tpm.event_log import EV_NO_ACTION, parse_event_log, replay_log
-from blindllama._tpm.structures import parse_attest, parse_quote_body
-from blindllama.errors import FormatError, UsageError
-from blindllama.evidence import Evidence, parse_evidence
+from blindllama._cli.claims import file_claims, read_claims_file
+from blindllama._cli.output import Output
+from blindllama._printable import printable
 
 __all__ = ["run"]
 
+_LONGEST = 300
 
-def run(options: argparse.Namespace) -> None:
-    """Write the claims as JSON.
+
+def run(options: argparse.Namespace, output: Output) -> None:
+    """Show the claims.
 
     Raises:
-        FormatError: the file is not an evidence document.
+        FormatError: the file is none of the known documents.
         UsageError: it cannot be read.
     """
-    evidence = parse_evidence(_content(options.file))
-    claims = {
-        "verified": False,
-        "kind": evidence.kind,
-        "tls_key_sha256": hashlib.sha256(evidence.spki).hexdigest(),
-        "attestation_key_certificate_sha256": hashlib.sha256(evidence.ak_certificate).hexdigest(),
-        "issuers_sha256": [hashlib.sha256(der).hexdigest() for der in evidence.ak_issuers],
-        "pcrs": {str(index): value.hex() for index, value in evidence.pcrs.items()},
-        "quote": _quote_claims(evidence),
-        "nonce_leaves": evidence.nonce_path.leaves,
-        "event_log": _log_claims(evidence),
-        "app_events": [{"pcr": event.pcr, "name": event.name} for event in evidence.app_events],
-    }
-    sys.stdout.write(json.dumps(claims, indent=1) + "\n")
+    signature = None if options.signature is None else read_claims_file(options.signature)
+    claims = file_claims(read_claims_file(options.file), signature=signature)
+    output.field("verified", False)  # noqa: FBT003 - a value of the JSON document
+    output.field("claimed", claims)
+    output.text(f"CLAIMED by {options.file}; nothing of it was verified.\n\n")
+    for name, value in claims.items():
+        output.text("".join(f"claimed {line}\n" for line in _lines(name, value)))
 
 
-def _content(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as exc:
-        raise UsageError(f"{path}: {exc.strerror or exc}") from exc
-
-
-def _quote_claims(evidence: Evidence) -> dict[str, object]:
-    attest = parse_attest(evidence.attest)
-    body = parse_quote_body(attest.body)
-    return {
-        "magic": f"0x{attest.magic:08x}",
-        "type": f"0x{attest.type:04x}",
-        "qualifying_data": body.extra_data.hex(),
-        "selections": [
-            {"bank": f"0x{one.bank:04x}", "pcrs": list(one.indices)} for one in body.selections
-        ],
-        "pcr_digest": body.pcr_digest.hex(),
-        "firmware_version": f"0x{body.firmware_version:016x}",
-        "reset_count": body.clock.reset_count,
-        "restart_count": body.clock.restart_count,
-    }
-
-
-def _log_claims(evidence: Evidence) -> dict[str, object]:
-    try:
-        events = parse_event_log(evidence.event_log)
-    except FormatError as exc:
-        return {"unreadable": str(exc)}
-    replayed = replay_log(events)
-    counted = [event for event in events if event.type != EV_NO_ACTION]
-    return {
-        "events": len(counted),
-        "replays_to_claimed": [
-            index for index, value in evidence.pcrs.items() if replayed[index] == value
-        ],
-    }
+def _lines(name: str, value: object) -> Iterator[str]:
+    """Yield a value as indented lines; strangers have written it."""
+    shown = printable(name, _LONGEST)
+    if isinstance(value, Mapping) and value:
+        yield f"{shown}:"
+        for key, child in value.items():
+            yield from (f"  {line}" for line in _lines(str(key), child))
+    elif isinstance(value, list) and any(isinstance(child, Mapping) for child in value):
+        for number, child in enumerate(value, start=1):
+            yield from _lines(f"{name} {number}", child)
+    elif isinstance(value, list):
+        yield f"{shown}: {printable(', '.join(str(child) for child in value), _LONGEST)}"
+    else:
+        yield f"{shown}: {printable(str(value), _LONGEST)}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -42,6 +42,13 @@ class Deployed:
     release: SignedRelease
     older: SignedRelease
     folder: Path
+    ak: SoftwareAk
+
+    def run_older(self) -> None:
+        """Make the server run the older release, with a log that tells nothing, as on Azure."""
+        quoter = SoftwareQuoter(ak=self.ak)
+        boot(quoter, app=OLDER_APP)
+        self.server.attester = replace(self.guest, quoter=quoter, log=b"")
 
     @property
     def arguments(self) -> list[str]:
@@ -96,4 +103,5 @@ def deployed(signed: Signed, tmp_path: Path) -> Iterator[Deployed]:
             release=signed.newer,
             older=signed.older,
             folder=tmp_path,
+            ak=signed.quoter.ak,
         )

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -22,9 +21,8 @@ from blindllama.errors import (
 from blindllama.report import Status
 from blindllama.session import AttestedSession, verify_and_connect
 from tests.simulators.attested_server import WORDS, Answer
-from tests.simulators.booted_guest import boot, encode, sha256
-from tests.simulators.software_ak import SoftwareQuoter
-from tests.unit.sdk.connect.conftest import OLDER_APP, Deployed, Signed
+from tests.simulators.booted_guest import encode, sha256
+from tests.unit.sdk.connect.conftest import Deployed
 
 
 def connect(deployed: Deployed, **changes: object) -> AttestedSession:
@@ -78,11 +76,9 @@ def test_another_build_is_refused_and_explained(deployed: Deployed) -> None:
     assert "PCR 4" in str(error)
 
 
-def test_another_release_is_recognised(deployed: Deployed, signed: Signed) -> None:
+def test_another_release_is_recognised(deployed: Deployed) -> None:
     """Without a log, as on Azure: only what the caller knows says what it is."""
-    quoter = SoftwareQuoter(ak=signed.quoter.ak)
-    boot(quoter, app=OLDER_APP)
-    deployed.server.attester = replace(deployed.guest, quoter=quoter, log=b"")
+    deployed.run_older()
     older, missing = deployed.folder / "older.json", deployed.folder / "missing.json"
     older.write_bytes(deployed.older.evidence)
     error = refused(deployed, Code.MEASUREMENT_MISMATCH, known=[missing, b"{}", older])
@@ -95,10 +91,8 @@ def test_another_release_is_recognised(deployed: Deployed, signed: Signed) -> No
     assert str(error.got) in detail["PCR 15, values"]
 
 
-def test_a_release_that_nobody_signed_is_not_recognised(deployed: Deployed, signed: Signed) -> None:
-    quoter = SoftwareQuoter(ak=signed.quoter.ak)
-    boot(quoter, app=OLDER_APP)
-    deployed.server.attester = replace(deployed.guest, quoter=quoter, log=b"")
+def test_a_release_that_nobody_signed_is_not_recognised(deployed: Deployed) -> None:
+    deployed.run_older()
     document = json.loads(deployed.older.evidence)
     document["measurements"]["dsseEnvelope"]["signatures"][0]["sig"] = "AAAA"
     error = refused(deployed, Code.MEASUREMENT_MISMATCH, known=[json.dumps(document).encode()])
