@@ -1,15 +1,19 @@
-"""The parts of the docs that the program itself knows: the catalogue of codes, and the corpus.
+"""The parts of the docs that the program itself knows: codes, help texts, and the corpus.
 
 `python -m tests.docs.pages` writes them; a test fails when they have been forgotten.
 """
 
 from __future__ import annotations
 
+import os
 import re
+from argparse import ArgumentParser
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from unittest.mock import patch
 
 from blindllama._catalogue import Reason, catalogue
+from blindllama._cli.parser import make_parser
 from blindllama.report import TITLES
 from tests.conformance.page import conformance_page
 
@@ -26,6 +30,7 @@ Two errors are not refusals and have no code: `NetworkError` (the server was not
 _TABLE = re.compile(
     r"(?P<head>\| code \| refused because \|\n\|---\|---\|\n)(?P<rows>(?:\| `[^\n]*\n)*)"
 )
+_USAGE = re.compile(r"```text\nusage: blindllama(?: (?P<command>[a-z]+))?\b.*?```", re.DOTALL)
 _SECTION = re.compile(r"^## (\d+)\. ", re.MULTILINE)
 
 
@@ -68,7 +73,29 @@ def _of_step(step: int | None) -> list[Reason]:
     return [reason for reason in catalogue().values() if reason.step == step]
 
 
+def cli_page(page: str) -> str:
+    """A page with each block that begins with `usage: blindllama` renewed from the program."""
+    with patch.dict(os.environ, COLUMNS="88"):
+        return _USAGE.sub(lambda found: f"```text\n{help_of(found['command'])}```", page)
+
+
+def help_of(command: str | None) -> str:
+    """What `blindllama [COMMAND] --help` says."""
+    parser = make_parser()
+    if command is None:
+        return parser.format_help()
+    groups = parser._subparsers
+    assert groups is not None
+    choices = groups._group_actions[0].choices
+    assert isinstance(choices, dict)
+    found = choices[command]
+    assert isinstance(found, ArgumentParser)
+    return found.format_help()
+
+
 PAGES: Mapping[str, Callable[[str], str]] = {
+    "README.md": cli_page,
+    "docs/cli.md": cli_page,
     "docs/conformance.md": conformance_page,
     "docs/errors.md": errors_page,
     "docs/verification.md": verification_page,

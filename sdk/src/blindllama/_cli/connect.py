@@ -7,11 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from blindllama._cli.output import Output
-from blindllama.errors import VerificationError
+from blindllama.errors import UsageError, VerificationError
 from blindllama.report import Report
+from blindllama.repository import Repository
 from blindllama.session import AttestedSession, verify_and_connect
 
-__all__ = ["connect", "connect_and_tell", "evidence_path", "policy_path"]
+__all__ = ["connect", "connect_and_tell", "evidence_path", "policy_path", "release_source"]
 
 
 def connect(
@@ -30,8 +31,8 @@ def connect(
     try:
         session = verify_and_connect(
             options.url,
-            release=evidence_path(options.release),
-            policy=policy_path(options.policy),
+            release=release_source(options),
+            policy=None if options.policy is None else policy_path(options.policy),
             memory=options.memory,
             known=[evidence_path(path) for path in options.known],
             timeout_s=options.timeout,
@@ -59,6 +60,28 @@ def _hand_out(report: Report, output: Output, show: Callable[[Report], None] | N
     output.field("report", report.to_json())
     if show is not None:
         show(report)
+
+
+def release_source(options: argparse.Namespace) -> Path | Repository:
+    """Return where the release comes from: a file, or a repository.
+
+    Raises:
+        UsageError: the options name none, or both, or leave out what must come with it.
+    """
+    if options.repository is None:
+        if options.release is None or options.policy is None:
+            raise UsageError("expected --release and --policy, or --repository and --root")
+        if options.root is not None or options.repository_memory is not None:
+            raise UsageError("--root and --repository-memory: expected beside --repository alone")
+        return evidence_path(options.release)
+    if options.release is not None or options.root is None:
+        raise UsageError("--repository: expected --root beside it, and no --release")
+    return Repository(
+        options.repository,
+        root=options.root,
+        memory=options.repository_memory,
+        timeout_s=options.timeout,
+    )
 
 
 def evidence_path(path: Path) -> Path:

@@ -149,14 +149,26 @@ def _add_guest(parser: argparse.ArgumentParser, *, url_optional: bool = False) -
         help="https://HOST[:PORT] of the guest",
     )
     parser.add_argument(
-        "--release",
-        type=Path,
-        required=True,
-        metavar="FILE",
-        help="the release's evidence.json, or its folder",
+        "--release", type=Path, metavar="FILE", help="the release's evidence.json, or its folder"
+    )
+    parser.add_argument("--policy", type=Path, metavar="FILE", help="what you trust, policy.toml")
+    parser.add_argument(
+        "--repository",
+        metavar="PLACE",
+        help="URL or folder of a release repository, in place of --release; "
+        "without --policy, its own policy is used",
     )
     parser.add_argument(
-        "--policy", type=Path, required=True, metavar="FILE", help="what you trust, policy.toml"
+        "--root",
+        type=Path,
+        metavar="FILE",
+        help="the repository's root that you trust, 1.root.json",
+    )
+    parser.add_argument(
+        "--repository-memory",
+        type=Path,
+        metavar="FOLDER",
+        help="remember the repository's newest state, refuse older",
     )
     parser.add_argument(
         "--memory", type=Path, metavar="FILE", help="remember the newest release, refuse older"

@@ -34,6 +34,8 @@ def run(options: argparse.Namespace, output: Output) -> None:
 def _verify_release(options: argparse.Namespace, output: Output) -> None:
     if options.url is not None or options.memory is not None:
         raise UsageError("--release-only; expected neither URL nor --memory: no guest is asked")
+    if options.release is None or options.policy is None or options.repository is not None:
+        raise UsageError("--release-only; expected --release and --policy")
     evidence = _content(evidence_path(options.release))
     report = Report(clock=time.perf_counter)
     try:

@@ -37,10 +37,10 @@ def proxy_process(deployed: Deployed) -> Iterator[subprocess.Popen[str]]:
 def test_it_serves_until_it_is_interrupted(deployed: Deployed) -> None:
     with proxy_process(deployed) as process:
         assert process.stderr is not None
-        told = [process.stderr.readline() for _ in range(3)]
+        told = [process.stderr.readline() for _ in range(4)]
         assert told[0] == "verified: simulated-release 2 on qemu-swtpm\n"
-        assert "proves nothing against whoever runs the host" in told[1]
-        url = urlsplit(told[2].removeprefix("listening: ").strip())
+        assert "proves nothing against whoever runs the host" in told[2]
+        url = urlsplit(told[3].removeprefix("listening: ").strip())
         assert url.path == "/v1"
         connection = http.client.HTTPConnection(url.netloc, timeout=TIMEOUT_S)
         connection.request("POST", "/v1/completions", body=b'{"prompt": "a secret"}')
