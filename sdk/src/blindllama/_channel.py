@@ -15,6 +15,7 @@ import json
 import ssl
 import time
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -127,7 +128,12 @@ def peer_spki(connection: ssl.SSLSocket) -> bytes:
             got=connection.version() or "none",
         )
     # TLS 1.3 with this context always has a certificate; an empty one is refused with the rest.
-    certificate = connection.getpeercert(binary_form=True) or b""
+    return _spki(connection.getpeercert(binary_form=True) or b"")
+
+
+@lru_cache(maxsize=64)
+def _spki(certificate: bytes) -> bytes:
+    """Return the key in a certificate; asked before each request, mostly about the same one."""
     try:
         key = x509.load_der_x509_certificate(certificate).public_key()
         return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
