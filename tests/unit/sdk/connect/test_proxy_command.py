@@ -6,7 +6,7 @@ import http.client
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from urllib.parse import urlsplit
 
@@ -20,10 +20,11 @@ Capture = pytest.CaptureFixture[str]
 
 
 @contextmanager
-def proxy_process(deployed: Deployed) -> Iterator[subprocess.Popen[str]]:
+def proxy_process(arguments: Sequence[str]) -> Iterator[subprocess.Popen[str]]:
+    """The command line as a process, which is ended with the block."""
     program = "import sys; from blindllama._cli import main; sys.exit(main(sys.argv[1:]))"
     with subprocess.Popen(
-        [sys.executable, "-c", program, "proxy", *deployed.arguments, "--listen", "127.0.0.1:0"],
+        [sys.executable, "-c", program, *arguments],
         stderr=subprocess.PIPE,
         text=True,
         env={"PYTHONPATH": ":".join(sys.path)},
@@ -35,7 +36,7 @@ def proxy_process(deployed: Deployed) -> Iterator[subprocess.Popen[str]]:
 
 
 def test_it_serves_until_it_is_interrupted(deployed: Deployed) -> None:
-    with proxy_process(deployed) as process:
+    with proxy_process(["proxy", *deployed.arguments, "--listen", "127.0.0.1:0"]) as process:
         assert process.stderr is not None
         told = [process.stderr.readline() for _ in range(4)]
         assert told[0] == "verified: simulated-release 2 on qemu-swtpm\n"
