@@ -10,7 +10,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -44,7 +44,7 @@ from supply_chain.attest.owner import is_encrypted, open_owners, owner_entries
 from supply_chain.attest.statement import ReleaseIndexPredicate
 from supply_chain.attest.summary import LOCAL_VERIFIER
 from supply_chain.attest.trust import LOCAL, LOCAL_IDENTITY
-from supply_chain.digest import sha256_bytes, sha256_file
+from supply_chain.digest import Sha256, sha256_bytes, sha256_file
 from supply_chain.errors import BuildError, DigestMismatchError
 from supply_chain.passphrase import known_passphrase
 from supply_chain.release import (
@@ -97,7 +97,8 @@ def publish(site: Site, results: Mapping[str, StepResult]) -> Published:
     bills = (*DISKS, _client_bill(client))
     with tempfile.TemporaryDirectory(prefix="release-") as scratch:
         files = _files(site, results, client, Path(scratch))
-        kept = _kept(site, results, files, vtpm_root=root.hex)
+        digests = _digests(files, (*results.values(), client))
+        kept = _kept(site, results, digests, vtpm_root=root.hex)
         if kept is not None:
             _summarise(site, kept)
             return kept
@@ -274,6 +275,16 @@ def _files(
     }
 
 
+def _digests(files: Mapping[str, Path], results: Iterable[StepResult]) -> dict[str, Sha256]:
+    """Return the digest of each file; products were hashed when their steps were looked at."""
+    products = {
+        result.path(name.partition("/")[2]): digest
+        for result in results
+        for name, digest in result.products.items()
+    }
+    return {name: products.get(path) or sha256_file(path) for name, path in files.items()}
+
+
 def _client_bill(client: StepResult) -> Bill:
     (wheel,) = (name for name in client.step.products if name != SBOM)
     return sdk_bill(wheel)
@@ -291,7 +302,7 @@ def _client_files(client: StepResult) -> dict[str, Path]:
 def _kept(
     site: Site,
     results: Mapping[str, StepResult],
-    files: Mapping[str, Path],
+    digests: Mapping[str, Sha256],
     *,
     vtpm_root: str,
 ) -> Published | None:
@@ -316,7 +327,7 @@ def _kept(
     }
     same = (
         dict(verified.artifacts) == made
-        and all(verified.files.get(name) == sha256_file(file).hex for name, file in files.items())
+        and all(verified.files.get(name) == digest.hex for name, digest in digests.items())
         and vtpm_root in policy.vtpm.roots
         and policy.verifier is not None
         and _of_this_chain(site, policy)
