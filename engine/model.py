@@ -7,14 +7,14 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from gguf import GGUFReader
-
 from supply_chain.digest import Sha256, sha256_bytes
 from supply_chain.errors import BuildError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
+
+    from gguf import GGUFReader
 
 
 class ModelError(BuildError):
@@ -51,6 +51,9 @@ def read_model(path: Path) -> ModelFacts:
 
     Source: ggml, docs/gguf.md, version 3.
     """
+    # Imported here: it brings numpy, which takes longer than all that a kept engine needs.
+    from gguf import GGUFReader  # noqa: PLC0415
+
     try:
         reader = GGUFReader(path)
     except (ValueError, IndexError, KeyError) as exc:
