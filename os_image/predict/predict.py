@@ -7,7 +7,6 @@ rule, the others receive nothing that identifies the release.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -34,7 +33,6 @@ from os_image.predict import (
     pcr13,
     pcr15,
 )
-from os_image.predict.event_log import parse_event_log
 from os_image.predict.firmware import check_empty_variables, parse_firmware
 
 if TYPE_CHECKING:
@@ -43,20 +41,6 @@ if TYPE_CHECKING:
 
     from os_image.predict.bank import Event
     from os_image.predict.golden import GoldenPcrs
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Difference:
-    """A register that does not hold what was predicted."""
-
-    pcr: int
-    """The register's index."""
-    expected: bytes
-    """The predicted value, 32 bytes."""
-    got: bytes | None
-    """The booted value; None when it was not read."""
-    explanation: str
-    """The first event that differs, as far as the event log tells."""
 
 
 def predict_pcrs(
@@ -135,34 +119,6 @@ def platform_measurements(
     )
 
 
-def compare(
-    predicted: ExpectedPcrs, booted: Mapping[int, bytes], event_log: bytes = b""
-) -> tuple[Difference, ...]:
-    """Every predicted register that a booted guest does not hold; empty when all are equal.
-
-    Args:
-        predicted: The prediction.
-        booted: Values read from the guest's TPM.
-        event_log: Its event log, to explain; registers without logged events stay unexplained.
-
-    Raises:
-        EventLogError: The log is malformed.
-    """
-    logged: dict[int, list[bytes]] = {}
-    for event in parse_event_log(event_log) if event_log else ():
-        logged.setdefault(event.pcr, []).append(event.digest)
-    return tuple(
-        Difference(
-            pcr=index,
-            expected=value,
-            got=booted.get(index),
-            explanation=_explain(predicted.events.get(index, ()), logged.get(index, [])),
-        )
-        for index, value in sorted(predicted.values.items())
-        if booted.get(index) != value
-    )
-
-
 def _image_events(uki: bytes, app_descriptor: bytes) -> dict[int, tuple[Event, ...]]:
     return {
         pcr09.INDEX: pcr09.events(uki),
@@ -199,19 +155,3 @@ def _expected(platform: PlatformName, events: Mapping[int, tuple[Event, ...]]) -
             }
         ),
     )
-
-
-def _explain(expected: tuple[ExpectedEvent, ...], logged: list[bytes]) -> str:
-    if not logged:
-        return "the event log has no event of this register"
-    for position, event in enumerate(expected):
-        if position >= len(logged):
-            return f"event {position + 1} is missing: {event.what}"
-        if logged[position] != event.digest:
-            return (
-                f"event {position + 1}, {event.what}: "
-                f"expected {event.digest.hex()}, got {logged[position].hex()}"
-            )
-    if len(logged) > len(expected):
-        return f"expected {len(expected)} events, got {len(logged)}"
-    return "the event log agrees: the register was extended outside it"

@@ -6,13 +6,18 @@ import base64
 import json
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from blindllama._cli import ExitCode, main
+from blindllama._cli.claims import file_claims
 from blindllama._cli.parser import make_parser
+from blindllama.errors import Error
 from tests.simulators.booted_guest import (
     APP,
     BOOT,
@@ -30,6 +35,23 @@ from tests.simulators.software_ak import SoftwareAk, SoftwareQuoter
 Capture = pytest.CaptureFixture[str]
 
 OTHER_APP = (("app-disk", b'{"algorithm":"sha256","block_size":512}'), APP[1])
+KEYS = st.sampled_from(
+    [
+        "layout",
+        "index",
+        "dsseEnvelope",
+        "payload",
+        "signatures",
+        "predicate",
+        "subject",
+        "verificationMaterial",
+        "certificate",
+        "rawBytes",
+        "provenance",
+        "measurements",
+        "keyid",
+    ]
+)
 HEAVY = ("requests", "cryptography", "pydantic", "sigstore", "in_toto", "rich", "tuf", "openai")
 
 
@@ -303,6 +325,38 @@ class TestExplain:
         assert refused(capsys, "explain", path, one)["kind"] == kind
 
 
+class TestAnything:
+    """T4: whatever a file holds, the answer is claims or an error of ours."""
+
+    @given(st.binary(max_size=200))
+    def test_bytes(self, data: bytes) -> None:
+        with suppress(Error):
+            file_claims(data)
+        with suppress(Error):
+            file_claims(data, signature=data)
+
+    @given(
+        st.recursive(
+            st.none() | st.booleans() | st.integers() | st.text(max_size=20),
+            lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=4),
+        )
+    )
+    def test_json(self, document: object) -> None:
+        with suppress(Error):
+            file_claims(json.dumps({"layout": 1, "index": document}).encode())
+        with suppress(Error):
+            file_claims(json.dumps(document).encode())
+        with suppress(Error):
+            file_claims(
+                json.dumps({"dsseEnvelope": {"payload": PAYLOAD}} | as_object(document)).encode()
+            )
+
+
+def as_object(document: object) -> dict[str, object]:
+    return document if isinstance(document, dict) else {"verificationMaterial": document}
+
+
+PAYLOAD = base64.b64encode(b'{"predicate":[],"subject":[1,{"digest":2}]}').decode()
 AK = SoftwareAk.make_rsa()
 assert BOOT  # the boot that both sides of every comparison have
 

@@ -21,6 +21,16 @@ if TYPE_CHECKING:
 __all__ = ["file_claims", "read_claims_file", "statement_of"]
 
 _STEP: Final = 2
+_UNREADABLE: Final = (
+    KeyError,
+    TypeError,
+    ValueError,
+    UnsupportedAlgorithm,
+    x509.DuplicateExtension,
+    x509.ExtensionNotFound,
+    x509.InvalidVersion,
+)
+"""What reading a stranger's certificate raises."""
 _LIMIT: Final = 4 << 20
 _ISSUER: Final = x509.ObjectIdentifier("1.3.6.1.4.1.57264.1.8")
 """The certificate extension with the OIDC issuer, a DER UTF8String (Fulcio's list of OIDs)."""
@@ -126,7 +136,7 @@ def _signer(bundle: JsonValue) -> dict[str, object]:
         certificate = x509.load_der_x509_certificate(der)
         names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         issuer = certificate.extensions.get_extension_for_oid(_ISSUER).value.public_bytes()
-    except (KeyError, TypeError, ValueError, x509.ExtensionNotFound, UnsupportedAlgorithm):
+    except _UNREADABLE:
         return {"unreadable": "its certificate"}
     return {
         "identity": [str(getattr(name, "value", name)) for name in names],

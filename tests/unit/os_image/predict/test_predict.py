@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from blindllama.explain import Explanation, Machine, explain_registers
 from blindllama.measurements import Component, MachineProfile, PlatformName, expected_pcrs
 from blindllama.pcr import replay
 from os_image.predict.bank import PredictionError
 from os_image.predict.golden import GoldenPcrs, golden_from_boot
 from os_image.predict.predict import (
-    compare,
     platform_measurements,
     predict_azure_pcrs,
     predict_pcrs,
@@ -137,50 +137,56 @@ def test_the_wire_form_is_read_back_by_the_verifier(predicted: ExpectedPcrs) -> 
     assert expected_pcrs(PlatformName.QEMU_SWTPM, again) == predicted
 
 
-def test_equal_registers_have_no_difference(predicted: ExpectedPcrs) -> None:
-    assert compare(predicted, predicted.values) == ()
+def explained(
+    predicted: ExpectedPcrs, recorded: RecordedBoot, log: bytes, **changes: bytes
+) -> dict[int, Explanation]:
+    """What the client says of the recorded boot, or of the predicted one with `pcr2=…` changed."""
+    changed = {int(name.removeprefix("pcr")): value for name, value in changes.items()}
+    values = {**predicted.values, **changed} if changes else recorded.pcrs
+    wrong = [pcr for pcr, value in predicted.values.items() if values[pcr] != value]
+    machine = Machine(values=values, event_log=log, app_events=())
+    return {one.pcr: one for one in explain_registers(wrong, machine, expected=predicted)}
 
 
-def test_differences_are_explained_by_the_log(
+def test_a_real_boot_of_another_image_is_explained_by_its_log(
     predicted: ExpectedPcrs, recorded: RecordedBoot
 ) -> None:
-    differences = {
-        difference.pcr: difference
-        for difference in compare(predicted, recorded.pcrs, recorded.event_log)
+    found = explained(predicted, recorded, recorded.event_log)
+    assert {pcr: one.component for pcr, one in found.items()} == {
+        0: Component.FIRMWARE,
+        1: Component.BOOT_OPTIONS,
+        4: Component.BOOT_IMAGE,
+        9: Component.INITRD,
+        11: Component.KERNEL,
+        15: Component.APP_DISK,
     }
-    assert set(differences) == {0, 1, 4, 9, 11, 15}
-    assert differences[4].explanation.startswith("event 3, unified kernel image")
-    assert differences[9].explanation.startswith("event 2, initrd")
-    assert differences[11].explanation.startswith("event 2, UKI section .linux, content")
-    assert differences[15].explanation == "the event log has no event of this register"
-    assert differences[15].got == bytes(32)
+    assert list(found)[-1] == 4  # the boot image differs because of what is in it
+    assert found[9].raw[2].startswith("event 2, initrd")
+    assert found[15].sentence.endswith("was not measured")
 
 
-def test_a_register_that_was_not_read_is_a_difference(predicted: ExpectedPcrs) -> None:
-    rest = {index: value for index, value in predicted.values.items() if index != 12}
-    (difference,) = compare(predicted, rest)
-    assert (difference.pcr, difference.got) == (12, None)
-
-
-def test_an_extend_outside_the_log_is_explained(
+def test_an_extend_outside_the_log_is_not_explained_by_it(
     predicted: ExpectedPcrs, recorded: RecordedBoot
 ) -> None:
-    booted = dict(predicted.values) | {2: b"\xee" * 32}
-    (difference,) = (d for d in compare(predicted, booted, recorded.event_log) if d.pcr == 2)
-    assert difference.explanation == "the event log agrees: the register was extended outside it"
+    why = explained(predicted, recorded, recorded.event_log, pcr2=b"\xee" * 32)[2]
+    assert not why.found
 
 
 def test_one_event_too_many_is_explained(predicted: ExpectedPcrs, recorded: RecordedBoot) -> None:
-    booted = dict(predicted.values) | {2: b"\xee" * 32}
     digest = recorded.events[2][0].digest
     log = recorded.event_log + struct.pack("<IIIH32sI", 2, 4, 1, 0x000B, digest, 0)
-    (difference,) = compare(predicted, booted, log)
-    assert difference.explanation == "expected 1 events, got 2"
+    twice = replay([digest, digest])
+    why = explained(predicted, recorded, log, pcr2=twice)[2]
+    assert "event 2 is one too many" in why.raw[2]
+    silent = explained(predicted, recorded, b"", pcr2=twice)[2]
+    assert silent.sentence == "the course of the boot was measured twice"
 
 
 def test_a_missing_event_is_explained(predicted: ExpectedPcrs, recorded: RecordedBoot) -> None:
-    booted = dict(predicted.values) | {7: b"\xee" * 32}
     last = recorded.event_log.rindex(struct.pack("<III", 7, 4, 1))
     log = recorded.event_log[:last] + recorded.event_log[last + 54 :]
-    (difference,) = compare(predicted, booted, log)
-    assert difference.explanation.startswith("event 6 is missing: separator")
+    short = replay(event.digest for event in predicted.events[7][:-1])
+    for told in (log, b""):
+        why = explained(predicted, recorded, told, pcr7=short)[7]
+        assert "event 6" in why.raw[2]
+        assert "missing: separator" in why.raw[2]
