@@ -6,6 +6,7 @@ One deadline for a whole update, no redirect, no proxy, no compression, nothing 
 from __future__ import annotations
 
 import http.client
+import re
 import socket
 import ssl
 import time
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 __all__ = ["FolderSource", "RememberingFetcher", "Source", "UnreachableError", "WebSource"]
 
+_PLAIN_PATH: Final = re.compile(r"(?:[0-9A-Za-z_-]{1,100}/){0,3}[0-9A-Za-z_.-]{1,200}")
+"""No step upwards, no blank, no line break, nothing to be quoted."""
 _PIECE_BYTES: Final = 1 << 16
 _ANSWER_LIMIT_BYTES: Final = 8 << 20
 """Most bytes of one answer with its head; each file has its own, lower limit beside."""
@@ -62,6 +65,9 @@ class RememberingFetcher(FetcherInterface):
 
     def _fetch(self, url: str) -> Iterator[bytes]:
         self.latest = url.lstrip("/")
+        if _PLAIN_PATH.fullmatch(self.latest) is None:
+            # Digests are a part of names: even signed ones lead nowhere else, and into no header.
+            raise DownloadHTTPError("a name that no file of a repository has", _NOT_FOUND)
         return self._source.read(self.latest, deadline=self._deadline)
 
 
@@ -74,7 +80,7 @@ class FolderSource:
     def read(self, path: str, *, deadline: float) -> Iterator[bytes]:
         """Yield the bytes of a regular file; a pipe would be waited for without end."""
         file = self.folder / path
-        if ".." in file.parts or not file.is_file():
+        if not file.is_file():
             raise DownloadHTTPError(f"{path}: no such file", _NOT_FOUND)
         try:
             with file.open("rb") as reader:

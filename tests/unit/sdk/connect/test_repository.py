@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -255,3 +256,21 @@ class TestExpiry:
             week()
             error = refused(session, deployed, Code.RELEASE_EXPIRED)
             assert isinstance(error.__cause__, NetworkError)
+
+    def test_threads_renew_once(
+        self,
+        deployed: Deployed,
+        publisher: Publisher,
+        times: list[datetime],
+        week: Callable[[], None],
+    ) -> None:
+        with repository_server(publisher.folder) as server:
+            repository = Repository(server.url, root=publisher.trusted_root)
+            with connect(deployed, repository, lambda: times[-1]) as session:
+                week()
+                index.refresh(publisher.place, times[-1])
+                server.requests.clear()
+                with ThreadPoolExecutor(8) as pool:
+                    answers = list(pool.map(session.completion, ["Once"] * 16))
+                assert answers == ["".join(WORDS)] * 16
+                assert server.requests.count("/timestamp.json") == 1

@@ -383,6 +383,11 @@ class TestSigners:
         root = spoil(publisher.trusted_root.read_bytes())
         refused(lambda: publisher.client(root=root).fetch(publisher.now), Code.REPOSITORY_ROOT)
 
+    def test_a_root_file_that_is_too_large(self, publisher: Publisher) -> None:
+        publisher.trusted_root.write_bytes(bytes((1 << 16) + 1))
+        with pytest.raises(UsageError, match="expected at most 65536 bytes"):
+            publisher.client()
+
     def test_a_root_file_that_is_not_there(self, publisher: Publisher) -> None:
         with pytest.raises(UsageError, match="root of the repository"):
             publisher.client(root=publisher.root / "missing.json")

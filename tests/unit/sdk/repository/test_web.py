@@ -230,6 +230,12 @@ def test_a_folder_that_is_not_there(publisher: Publisher) -> None:
     refused(lambda: nowhere.fetch(publisher.now), Code.REPOSITORY_STATUS)
 
 
+def test_a_folder_that_takes_too_long(publisher: Publisher) -> None:
+    slow = Repository(publisher.folder, root=publisher.trusted_root, timeout_s=1e-9)
+    with pytest.raises(NetworkError, match="took too long"):
+        slow.fetch(publisher.now)
+
+
 def test_a_pipe_in_a_folder_is_no_file(publisher: Publisher) -> None:
     (publisher.folder / "timestamp.json").unlink()
     os.mkfifo(publisher.folder / "timestamp.json")
