@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 # Source: Linux, include/uapi/linux/sched.h and prctl.h.
-CLONE_NEWNS, CLONE_NEWUTS, CLONE_NEWUSER = 0x00020000, 0x04000000, 0x10000000
+CLONE_NEWNS, CLONE_NEWUTS = 0x00020000, 0x04000000
+CLONE_NEWUSER, CLONE_NEWNET = 0x10000000, 0x40000000
 PR_SET_PDEATHSIG = 1
 
 USERS = 65536
@@ -55,7 +56,10 @@ def main() -> int:
 
 def _enter(plan: dict[str, Any], *, told: int, wait: int) -> None:
     """Enter the namespaces; the parent writes the map of users in between."""
-    spaces = CLONE_NEWUTS | CLONE_NEWNS | (CLONE_NEWUSER if plan["shift"] else 0)
+    # No network, from the first moment on: also because a build moves into a namespace without one
+    # and back, and only the owner of the one that it came from may do that.
+    spaces = CLONE_NEWUTS | CLONE_NEWNS | CLONE_NEWNET
+    spaces |= CLONE_NEWUSER if plan["shift"] else 0
     if _libc.unshare(spaces) != 0:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number), "namespaces")

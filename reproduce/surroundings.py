@@ -81,6 +81,7 @@ class Surroundings:
             "hostname": self.hostname,
             "processors": str(self.cpus),
             "user": f"{self.shift} ({user})",
+            "network": "none",
             "folder": FOLDER,
             "directory order": "reverse, for what Python lists",
             "time stamps of sources": "1999-12-30T23:59:59Z",

@@ -23,6 +23,7 @@ print({
     "zone": time.tzname,
     "locale": os.environ["LC_ALL"],
     "user": os.getuid(),
+    "network": [line.split(":")[0].strip() for line in open("/proc/net/dev").readlines()[2:]],
     "outside": Path("/proc/self/uid_map").read_text().split()[:2],
     "temporary": tempfile.gettempdir(),
     "listed": [os.listdir("many"), [p.name for p in Path("many").iterdir()],
@@ -62,6 +63,7 @@ def test_all_of_it_is_different(place: Path) -> None:
     assert found["umask"] == 0o077
     assert found["hostname"] == "elsewhere" != os.uname().nodename
     assert found["cpus"] == 1
+    assert found["network"] == ["lo"]
     assert found["zone"] == ("+1245", "+1345")
     assert found["locale"] == "tr_TR.UTF-8"
     assert found["temporary"] == f"{place}/scratch"
