@@ -12,6 +12,7 @@ import sysconfig
 from pathlib import Path
 
 import nox
+from nox.command import CommandFailed
 
 from supply_chain.host import BOOT_PROGRAMS, BUILD_PROGRAMS, TPM_PROGRAMS, require
 from supply_chain.progress import ConsoleProgress
@@ -81,6 +82,26 @@ def conformance(session: nox.Session) -> None:
     require(("tpm2_checkquote",), ConsoleProgress())
     session.run("python", "-m", "tests.conformance.run")
     session.run("python", "-m", "tests.conformance.page")
+
+
+@nox.session
+def fuzz(session: nox.Session) -> None:
+    """Fuzzes every parser by coverage; takes the number of executions, and targets."""
+    if importlib.util.find_spec("atheris") is None:
+        pip = (
+            "python",
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--require-hashes",
+            "--only-binary=:all:",
+        )
+        try:
+            session.run(*pip, "-r", "requirements/fuzz.txt")
+        except CommandFailed:
+            session.skip("atheris has no wheel for this Python and this machine")
+    session.run("python", "-m", "tests.fuzz", *session.posargs)
 
 
 @nox.session

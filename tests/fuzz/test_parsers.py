@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable
+import tracemalloc
 from contextlib import suppress
 from typing import Any
 
@@ -12,21 +12,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from blindllama._tpm.event_log import parse_event_log, replay_log
 from blindllama._tpm.nonce_tree import NoncePath, nonce_tree_root
-from blindllama._tpm.structures import parse_attest, parse_quote_body, parse_signature
 from blindllama.errors import AttestationKeyError, FormatError, FreshnessError, VerificationError
-from blindllama.evidence import parse_evidence
 from tests.conformance.corpus import read_document
 from tests.conformance.vector import read_case
-from tests.simulators.booted_guest import encode, event_log
+from tests.fuzz.target import Target, targets
+from tests.simulators.booted_guest import encode
 
 CASE = read_case()
 GENUINE: dict[str, Any] = json.loads(read_document("alone"))
-ATTEST = base64.b64decode(GENUINE["quote"]["attest"])
-SIGNATURE = base64.b64decode(GENUINE["quote"]["signature"])
 LEAF = base64.b64decode(GENUINE["ak"]["certificate"])
-LOG = event_log()
+TARGETS = tuple(targets())
 
 
 def spoiled(genuine: bytes) -> st.SearchStrategy[bytes]:
@@ -39,24 +35,45 @@ def spoiled(genuine: bytes) -> st.SearchStrategy[bytes]:
     return st.builds(splice, st.integers(0, 4096), st.integers(0, 8), st.binary(max_size=8))
 
 
-@pytest.mark.parametrize(
-    ("parse", "genuine"),
-    [
-        (parse_attest, ATTEST),
-        (lambda data: parse_quote_body(data[6:]), ATTEST),
-        (parse_signature, SIGNATURE),
-        (lambda data: replay_log(parse_event_log(data)), LOG),
-        (parse_evidence, encode(GENUINE)),
-    ],
-    ids=["attest", "quote", "signature", "event log", "evidence"],
-)
+@pytest.mark.parametrize("target", TARGETS, ids=lambda target: target.name)
 @given(data=st.data())
-@settings(max_examples=200, deadline=None)
-def test_parsers_raise_nothing_else(
-    parse: Callable[[bytes], object], genuine: bytes, data: st.DataObject
-) -> None:
-    with suppress(FormatError):
-        parse(data.draw(st.one_of(spoiled(genuine), st.binary(max_size=300))))
+@settings(max_examples=100, deadline=None)
+def test_parsers_raise_nothing_else(target: Target, data: st.DataObject) -> None:
+    seed = data.draw(st.sampled_from(target.seeds))
+    target(data.draw(st.one_of(spoiled(seed), st.binary(max_size=300))))
+
+
+@pytest.mark.parametrize("target", TARGETS, ids=lambda target: target.name)
+def test_seeds_get_past_the_first_field(target: Target) -> None:
+    """A seed that is refused would leave a fuzzer outside the door."""
+    for seed in target.seeds:
+        target.run(seed)
+
+
+class ParserError(Exception):
+    """What no parser may raise."""
+
+
+def test_another_error_is_found() -> None:
+    def broken(_: bytes) -> None:
+        raise ParserError
+
+    with pytest.raises(ParserError):
+        Target(name="broken", run=broken, seeds=(b"",), share=1)(b"")
+
+
+@pytest.mark.parametrize("target", TARGETS, ids=lambda target: target.name)
+@pytest.mark.parametrize("byte", [b"[", b"9", b'"', b"\xff", b"\0"], ids=repr)
+def test_t4_memory_is_bounded(target: Target, byte: bytes) -> None:
+    """The largest document of one byte costs a small multiple of its own size."""
+    data = byte * (1 << 20)
+    tracemalloc.start()
+    try:
+        target(data)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 24 * len(data)
 
 
 @given(
