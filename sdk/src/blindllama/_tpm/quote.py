@@ -196,7 +196,6 @@ def check_signature(
         raise _wrong_scheme(
             " or ".join(names), f"{parsed.scheme.name} with hash 0x{parsed.hash_algorithm:04x}"
         )
-    _check_key(key, parsed)
     try:
         _verify(parsed, key, attest, make_hash())
     except InvalidSignature as exc:
@@ -281,11 +280,19 @@ def _check_selection(selections: tuple[PcrSelection, ...], expected: frozenset[i
         )
 
 
-def _check_key(key: AkPublicKey, signature: RsaSignature | EcdsaSignature) -> None:
+def _verify(
+    signature: RsaSignature | EcdsaSignature,
+    key: AkPublicKey,
+    data: bytes,
+    algorithm: hashes.HashAlgorithm,
+) -> None:
     if isinstance(signature, EcdsaSignature):
         if not isinstance(key, ec.EllipticCurvePublicKey) or key.curve.name not in CURVES:
             raise _wrong_scheme(f"an ECDSA key on {' or '.join(CURVES)}", _key_text(key))
-    elif (
+        der = encode_dss_signature(signature.r, signature.s)
+        key.verify(der, data, ec.ECDSA(algorithm))
+        return
+    if (
         not isinstance(key, rsa.RSAPublicKey)
         or not SMALLEST_RSA_BITS <= key.key_size <= LARGEST_RSA_BITS
         or len(signature.value) != key.key_size // 8
@@ -294,24 +301,10 @@ def _check_key(key: AkPublicKey, signature: RsaSignature | EcdsaSignature) -> No
             f"an RSA key of {SMALLEST_RSA_BITS} to {LARGEST_RSA_BITS} bits, signature as long",
             f"{_key_text(key)}, signature of {len(signature.value)} bytes",
         )
-
-
-def _verify(
-    signature: RsaSignature | EcdsaSignature,
-    key: AkPublicKey,
-    data: bytes,
-    algorithm: hashes.HashAlgorithm,
-) -> None:
-    if isinstance(signature, EcdsaSignature) and isinstance(key, ec.EllipticCurvePublicKey):
-        der = encode_dss_signature(signature.r, signature.s)
-        key.verify(der, data, ec.ECDSA(algorithm))
-    elif isinstance(signature, RsaSignature) and isinstance(key, rsa.RSAPublicKey):
-        # TPMs take the hash's length or the largest salt that fits, depending on their age.
-        pss = padding.PSS(padding.MGF1(algorithm), padding.PSS.AUTO)
-        scheme = padding.PKCS1v15() if signature.scheme is SignatureScheme.RSASSA else pss
-        key.verify(signature.value, data, scheme, algorithm)
-    else:
-        raise InvalidSignature
+    # TPMs take the hash's length or the largest salt that fits, depending on their age.
+    pss = padding.PSS(padding.MGF1(algorithm), padding.PSS.AUTO)
+    scheme = padding.PKCS1v15() if signature.scheme is SignatureScheme.RSASSA else pss
+    key.verify(signature.value, data, scheme, algorithm)
 
 
 def _key_text(key: AkPublicKey) -> str:
