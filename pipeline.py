@@ -36,6 +36,7 @@ from supply_chain.attest.chain import Measured
 from supply_chain.attest.config import CHAIN_NAME, ChainConfig, read_chain
 from supply_chain.attest.signing import Signer, signer
 from supply_chain.attest.trust import LOCAL, LOCAL_IDENTITY, sigstore_named
+from supply_chain.digest import Sha256
 from supply_chain.errors import BuildError
 from supply_chain.host import BOOT_PROGRAMS, BUILD_PROGRAMS, require, require_root
 from supply_chain.inputs import fetch
@@ -67,6 +68,8 @@ _SHARED_CODE = (
     "requirements/build.txt",
 )
 """How locked tools are run, which time is written, which libraries write it: part of every step."""
+_WIRE_CODE = ("sdk/src/blindllama/measurements.py", "sdk/src/blindllama/pcr.py")
+"""How measurements are written: the client compares its own writing of them with the product."""
 _SBOM_CODE = ("supply_chain/sbom", "supply_chain/inputs/deb.py")
 
 
@@ -129,6 +132,10 @@ class Site:
             offline=self.offline,
         )
 
+    def reads(self, inputs: Mapping[str, Sha256]) -> tuple[Path, ...]:
+        """Return where a step finds its locked inputs: their files, and the roots made of them."""
+        return (self.workspace.trees, *(self.store.path(digest) for digest in inputs.values()))
+
     def tree(self, name: str) -> Tree:
         """Return the unpacked root of one set of the lock."""
         return cached_tree(self.lock.debian(name), self.store, self.workspace.trees)
@@ -188,10 +195,17 @@ def declared_steps(site: Site) -> tuple[Step, ...]:
         named = [*(name for room in rooms for name in _sources(root, room, but)), *_SHARED_CODE]
         return {name: root / name for name in named}
 
+    inputs = {
+        ENGINE: lock.input_digests(*engine_inputs(site.engine)),
+        APP_DISK: app_disk_inputs(lock),
+        OS_IMAGE: lock.input_digests(*os_image.LOCK_SETS),
+        MEASURE: lock.input_digests("firmware", "tools", "kernel", "initrd"),
+    }
     return (
         Step(
             name=ENGINE,
-            inputs=lock.input_digests(*engine_inputs(site.engine)),
+            inputs=inputs[ENGINE],
+            reads=site.reads(inputs[ENGINE]),
             after=(),
             products=(MODEL, MANIFEST),
             code=code("engine"),
@@ -200,7 +214,8 @@ def declared_steps(site: Site) -> tuple[Step, ...]:
         ),
         Step(
             name=APP_DISK,
-            inputs=app_disk_inputs(lock),
+            inputs=inputs[APP_DISK],
+            reads=site.reads(inputs[APP_DISK]),
             after=(ENGINE,),
             products=(app_disk.DISK, app_disk.DESCRIPTION, SBOM),
             code=code("app_disk", "disk", *_SBOM_CODE),
@@ -209,7 +224,8 @@ def declared_steps(site: Site) -> tuple[Step, ...]:
         ),
         Step(
             name=OS_IMAGE,
-            inputs=lock.input_digests(*os_image.LOCK_SETS),
+            inputs=inputs[OS_IMAGE],
+            reads=site.reads(inputs[OS_IMAGE]),
             after=(),
             products=(os_image.DISK_NAME, os_image.UKI_NAME, os_image.DESCRIPTION_NAME, SBOM),
             code=code("os_image", "disk", *_SBOM_CODE, but=("predict", "probe.py")),
@@ -218,13 +234,16 @@ def declared_steps(site: Site) -> tuple[Step, ...]:
         ),
         Step(
             name=MEASURE,
-            inputs=lock.input_digests("firmware", "tools", "kernel", "initrd"),
+            inputs=inputs[MEASURE],
+            # The simulated TPM has an identity, and a machine is measured once.
+            reads=(*site.reads(inputs[MEASURE]), site.workspace.state, site.workspace.golden),
             after=(APP_DISK, OS_IMAGE),
             products=(MEASUREMENTS,),
             code=code(
                 "os_image",
                 "deploy/qemu",
                 "disk",
+                *_WIRE_CODE,
                 but=("guest", "rootfs", "rootfs_debug", "sbom.py"),
             ),
             parameters={
@@ -304,10 +323,11 @@ def sdk_step(site: Site) -> Step:
 
     A guest does not run it, and a client that verifies a release has it already.
     """
-    root = site.workspace.root
+    root, inputs = site.workspace.root, site.lock.input_digests("tools")
     return Step(
         name=SDK,
-        inputs=site.lock.input_digests("tools"),
+        inputs=inputs,
+        reads=(root / SDK, *site.reads(inputs)),
         after=(),
         products=(sdk_wheel.read_project(root).wheel, SBOM),
         code={

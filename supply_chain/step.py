@@ -9,6 +9,7 @@ Names on the wire are `inputs/<input>` for locked inputs and `<step>/<file>` for
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Callable, Mapping
@@ -17,6 +18,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from supply_chain.confinement import reading_only
 from supply_chain.digest import Sha256, sha256_bytes, sha256_file
 from supply_chain.errors import BuildError
 from supply_chain.isolation import without_network
@@ -48,6 +50,8 @@ class Step:
     """What a user may choose, JSON-shaped; it becomes provenance's `externalParameters.spec`."""
     build: Callable[[Path], None]
     """Makes the products in the folder given; what it reads is bound when the step is declared."""
+    reads: tuple[Path, ...] = ()
+    """Where its inputs are, besides its code and the products before it: nothing else is opened."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +83,8 @@ def run_step(
 
     A run is equal when inputs, earlier products, parameters and code have the same digests. The
     products are hashed again before they are trusted, and a failed run leaves the last good one.
-    While it is built, a step has no network: what it needs is in the lock, and was fetched before.
+    While it is built, a step has no network and opens what it declares: all that it needs is in the
+    lock, and was fetched before.
 
     Raises:
         BuildError: the step left other files than it declares, or needs a step that has not run.
@@ -92,7 +97,9 @@ def run_step(
         return kept
     started = clock()
     with fresh_dir(folder) as aside:
-        with without_network():
+        products_before = (build_root / name for name in step.after)
+        reads = (aside, *step.code.values(), *products_before, *step.reads)
+        with without_network(), reading_only(step.name, reads), contextlib.chdir(aside):
             step.build(aside)
         made = sorted(path.name for path in aside.iterdir())
         if made != sorted(step.products):

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from supply_chain import process
+from supply_chain.confinement import GIVEN
 from supply_chain.digest import Sha256, sha256_bytes
 from supply_chain.errors import CommandError
 from supply_chain.host import require_root
@@ -75,6 +76,8 @@ class Tree:
             BuildError: This process is not root.
         """
         require_root()
+        for given in (self.root, *(bind.host for bind in binds)):
+            sys.audit(GIVEN, given)
         plan = {
             "root": str(self.root.resolve()),
             "binds": [[str(b.host.resolve()), b.inside, b.read_only] for b in binds],

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import os
+import shutil
 import socket
 import sys
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,8 +17,10 @@ from pathlib import Path
 import pytest
 
 from supply_chain import process
+from supply_chain.confinement import UndeclaredReadError
 from supply_chain.digest import sha256_bytes
 from supply_chain.errors import BuildError
+from supply_chain.inputs.tree import Bind, Tree
 from supply_chain.step import Step, StepResult, run_step
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
@@ -224,3 +230,73 @@ def test_a_step_has_a_loopback_of_its_own(kitchen: Kitchen) -> None:
         kitchen.cook(out)
 
     assert kitchen.run(kitchen.step(call)).rebuilt
+
+
+def test_a_step_works_in_its_own_folder(kitchen: Kitchen, checkout: Path) -> None:
+    """So a relative path leads to nothing but what the step has made."""
+
+    def cook(out: Path) -> None:
+        assert Path.cwd() == out
+        assert not Path("pyproject.toml").exists()
+        kitchen.cook(out)
+
+    before = Path.cwd()
+    assert (checkout / "pyproject.toml").exists()
+    assert kitchen.run(kitchen.step(cook)).rebuilt
+    assert Path.cwd() == before
+
+
+@pytest.mark.parametrize("how", ["open", "os.open", "a tree's program"])
+def test_a_step_that_reads_what_it_does_not_declare_fails(kitchen: Kitchen, how: str) -> None:
+    """Whatever is on the machine besides: not an input, no earlier product, not its code."""
+    secret = kitchen.root.parent / f"{kitchen.root.name}-elsewhere" / "salt"
+    secret.parent.mkdir()
+    secret.write_text("from a shop")
+
+    def season(out: Path) -> None:
+        if how == "open":
+            secret.read_text()
+        elif how == "os.open":
+            os.close(os.open(secret, os.O_RDONLY))
+        else:
+            Tree(kitchen.code).run(["true"], binds=[Bind(host=secret, inside="/salt")])
+        kitchen.cook(out)
+
+    with outside_of_temporary_files(kitchen), pytest.raises(UndeclaredReadError) as caught:
+        kitchen.run(kitchen.step(season))
+    assert caught.value.code == "build.undeclared_read"
+    assert str(caught.value).startswith(f"step soup reads {secret}: expected an input of the lock")
+    assert secret.read_text() == "from a shop"  # nobody looks any more
+
+
+def test_a_step_reads_its_inputs_its_code_and_the_products_before_it(kitchen: Kitchen) -> None:
+    """And follows links to them; a module may be imported from anywhere."""
+    leek = kitchen.root / "store" / "leek"
+    leek.parent.mkdir()
+    leek.write_text("leek")
+    (kitchen.root / "link").symlink_to(leek)
+    soup = kitchen.run(kitchen.step())
+
+    def serve(out: Path) -> None:
+        assert (kitchen.root / "link").read_text() == "leek"
+        assert (kitchen.code / "recipe.py").read_text()
+        (out / "soup").write_text(soup.path("soup").read_text())
+        import tests.simulators.file_server  # noqa: F401, PLC0415 - the import is the test
+
+        # As shutil removes a folder: by names relative to it, which are not those of this folder.
+        (out / "pot" / "recipe.py").mkdir(parents=True)
+        shutil.rmtree(out / "pot")
+
+    meal = replace(kitchen.step(serve), name="meal", after=("soup",), reads=(leek,))
+    with outside_of_temporary_files(kitchen):
+        assert kitchen.run(meal, {"soup": soup}).path("soup").read_text() == "soup"
+
+
+@contextlib.contextmanager
+def outside_of_temporary_files(kitchen: Kitchen) -> Iterator[None]:
+    """Temporary files may be read, and a test's are among them: they have a place of their own."""
+    before, tempfile.tempdir = tempfile.tempdir, str(kitchen.root / "tmp")
+    try:
+        yield
+    finally:
+        tempfile.tempdir = before
