@@ -7,6 +7,7 @@ of the old one in one move. A run that is killed leaves the old repository as it
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 from dataclasses import dataclass
@@ -105,8 +106,9 @@ def publish(place: Place, publication: Publication, now: datetime) -> ReleaseLis
         if listed is not None:
             _check_newer(listed, release.name, release.sequence)
         name = evidence_file(release.sequence)
-        if documents.get(aside, name) not in {None, publication.evidence}:
-            raise RepositoryError(f"release {release.sequence} was published with other evidence")
+        published = documents.get(aside, name)
+        if published is not None and _index_in(published) != _index_in(publication.evidence):
+            raise RepositoryError(f"another release {release.sequence} was published here")
         revoked = () if listed is None else listed.revoked
         listed = ReleaseList(name=release.name, newest=release.sequence, revoked=revoked)
         for target, data in {
@@ -235,6 +237,11 @@ def _check_as_client(folder: Path, now: datetime, *, listed: bool) -> None:
                 f"nothing was changed, since clients would refuse it: {exc}; if a document has "
                 "expired, run invoke index.rotate-root for the root, else index.publish"
             ) from exc
+
+
+def _index_in(evidence: bytes) -> object:
+    """The signed index: what rebuilders add to a release's evidence later leaves it as it is."""
+    return json.loads(evidence)["index"]
 
 
 def _listed(documents: Documents, folder: Path) -> ReleaseList | None:

@@ -91,8 +91,19 @@ class TestPublish:
 
     def test_another_one_with_the_same_number(self, publisher: Publisher, tmp_path: Path) -> None:
         other = make_signed_release(tmp_path / "state", sequence=1)
-        with pytest.raises(RepositoryError, match="published with other evidence"):
+        with pytest.raises(RepositoryError, match="another release 1 was published here"):
             publisher.publish(other)
+
+    def test_more_evidence_for_the_same_release(
+        self, publisher: Publisher, releases: Releases
+    ) -> None:
+        """Statements of rebuilders come after the release."""
+        more = json.dumps(json.loads(releases[0].evidence), indent=1).encode()
+        assert more != releases[0].evidence
+        index.publish(
+            publisher.place, replace(publication(releases[0]), evidence=more), publisher.now
+        )
+        assert publisher.client().fetch(publisher.now).evidence == more
 
     def test_another_product(self, publisher: Publisher, releases: Releases) -> None:
         documents = publisher.documents()
