@@ -2,7 +2,7 @@
 
 The chain is taken as it came: leaf, its issuer, and so on, the root last. Nothing is reordered,
 fetched or searched. The root may travel with the evidence because it is only ever recognised by
-its fingerprint. Each rule is checked here, so that each refusal has its own code; afterwards the
+its fingerprint. Each rule is checked here, so that each refusal has its own code, and the
 path validation of `cryptography` must come to the same verdict (docs/adr/0003).
 
 Source: RFC 5280, sections 4.2.1 and 6.1; TCG EK Credential Profile 2.5, section 3.2.16 (the key
@@ -112,14 +112,17 @@ def verify_attestation_key(
     chain = tuple(_load(der) for der in (leaf, *issuers))
     try:
         _check_root(chain[-1], platform, roots)
+        refusal = _path_refusal(chain, now)
         for depth in range(len(chain) - 1, 0, -1):
             _check_issuer(chain[depth], intermediates_below=depth - 1)
-            _check_issued(chain[depth - 1], chain[depth])
+            if refusal is not None:  # else the library has found the signatures of this chain good
+                _check_issued(chain[depth - 1], chain[depth])
         for certificate in chain:
             _check_validity(certificate, now)
         key = _check_leaf(chain[0])
         platform.check_leaf(chain[0])
-        _check_path(chain, now)
+        if refusal is not None:
+            raise refusal
         return VerifiedAttestationKey(
             public_key=key,
             subject=chain[0].subject.rfc4514_string(),
@@ -207,17 +210,16 @@ def _check_issued(certificate: x509.Certificate, issuer: x509.Certificate) -> No
 
 
 def _check_validity(certificate: x509.Certificate, now: datetime) -> None:
-    subject = certificate.subject.rfc4514_string()
     if now < certificate.not_valid_before_utc:
         raise _refusal(
-            f"start of validity of {subject}",
+            f"start of validity of {certificate.subject.rfc4514_string()}",
             Code.AK_NOT_YET_VALID,
             f"not after {now.isoformat()}",
             certificate.not_valid_before_utc.isoformat(),
         )
     if now > certificate.not_valid_after_utc:
         raise _refusal(
-            f"end of validity of {subject}",
+            f"end of validity of {certificate.subject.rfc4514_string()}",
             Code.AK_EXPIRED,
             f"not before {now.isoformat()}",
             certificate.not_valid_after_utc.isoformat(),
@@ -277,8 +279,8 @@ def _check_critical(certificate: x509.Certificate) -> None:
             )
 
 
-def _check_path(chain: tuple[x509.Certificate, ...], now: datetime) -> None:
-    """Ask the library's path validation the same question; both must agree."""
+def _path_refusal(chain: tuple[x509.Certificate, ...], now: datetime) -> AttestationKeyError | None:
+    """Return why the library's path validation refuses exactly this chain; it must not."""
     permit_all = verification.ExtensionPolicy.permit_all()
     agnostic = verification.Criticality.AGNOSTIC
     ca_policy = permit_all.require_present(x509.BasicConstraints, agnostic, None).require_present(
@@ -293,12 +295,13 @@ def _check_path(chain: tuple[x509.Certificate, ...], now: datetime) -> None:
         .extension_policies(ca_policy=ca_policy, ee_policy=leaf_policy)
         .build_client_verifier()
     )
+    what = "path validation of the attestation key's chain"
     try:
-        verifier.verify(chain[0], list(chain[1:-1]))
-    except verification.VerificationError as exc:
-        raise _refusal(
-            f"path validation of the attestation key's chain: {exc}", Code.AK_CHAIN
-        ) from exc
+        found = verifier.verify(chain[0], list(chain[1:-1])).chain
+    except (verification.VerificationError, *_UNREADABLE) as exc:
+        return _refusal(f"{what}: {exc}", Code.AK_CHAIN)
+    # It searches: a chain that it has put together otherwise is not the one that was checked.
+    return None if tuple(found) == chain else _refusal(f"{what}: another path", Code.AK_CHAIN)
 
 
 def _extension(certificate: x509.Certificate, kind: type[_Extension]) -> _Extension | None:
