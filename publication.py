@@ -38,7 +38,7 @@ from pipeline import (
 from reproduce.thresholds import rebuild_here, require_none_awaited
 from supply_chain.attest.bill import DISKS, Bill, sdk_bill, sign_bills
 from supply_chain.attest.chain import LayoutPlan, sign_chain
-from supply_chain.attest.functionary import Functionary, functionary_of
+from supply_chain.attest.functionary import Functionary, functionaries_of
 from supply_chain.attest.layout import layout_demands
 from supply_chain.attest.owner import is_encrypted, open_owners, owner_entries
 from supply_chain.attest.statement import ReleaseIndexPredicate
@@ -346,7 +346,7 @@ def _of_this_chain(site: Site, policy: Policy) -> bool:
     builder = Functionary(
         identity=policy.signer.identity, issuer=issuer, github=policy.signer.github
     )
-    people = [builder, *(functionary_of(who, issuer=issuer) for who in site.chain.rebuilders)]
+    people = [builder, *functionaries_of(site.chain.rebuilders, issuer=issuer)]
     return owners == [
         owner.model_dump(exclude_none=True) for owner in policy.layout.owners
     ] and layout_demands(

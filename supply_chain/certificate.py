@@ -23,6 +23,8 @@ ISSUER_V1 = x509.ObjectIdentifier(f"{_ARC}.1")
 ISSUER = x509.ObjectIdentifier(f"{_ARC}.8")
 RUNNER = x509.ObjectIdentifier(f"{_ARC}.11")
 """On whose machine the job ran: `github-hosted` or `self-hosted`."""
+RUNNER = x509.ObjectIdentifier(f"{_ARC}.11")
+"""Whose machine the job ran on."""
 SOURCE_REPOSITORY = x509.ObjectIdentifier(f"{_ARC}.12")
 SOURCE_COMMIT = x509.ObjectIdentifier(f"{_ARC}.13")
 SOURCE_REF = x509.ObjectIdentifier(f"{_ARC}.14")

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from blindllama.measurements import DigestSet, MeasurementsPredicate, PlatformMeasurements
-from supply_chain.attest.functionary import Functionary, functionary_of
+from supply_chain.attest.functionary import Functionary, functionaries_of
 from supply_chain.attest.layout import LayoutStep, build_layout, link_file_name, record_link
 from supply_chain.attest.provenance import Run, provenance_statement
 from supply_chain.attest.statement import measurements_statement
@@ -124,7 +124,7 @@ def sign_chain(
         SigningError: Sigstore refuses.
     """
     functionary = builder_of(signer)
-    others = [functionary_of(person, issuer=functionary.issuer) for person in plan.rebuilders]
+    others = functionaries_of(plan.rebuilders, issuer=functionary.issuer)
     layout = build_layout(
         layout_steps([result.step for result in results], plan.thresholds),
         [functionary, *others],

@@ -14,11 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 from securesystemslib.signer import Signature  # type: ignore[attr-defined]
 
+from blindllama.policy import GITHUB_ISSUER
 from supply_chain.attest.signing import bundle_document
 from supply_chain.attest.statement import canonical
 from supply_chain.digest import sha256_bytes
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from blindllama.policy import GithubSource
     from supply_chain.attest.config import Person
     from supply_chain.attest.signing import Signer
@@ -64,6 +67,19 @@ def functionary_of(person: Person, *, issuer: str) -> Functionary:
     return Functionary(
         identity=person.identity, issuer=person.issuer or issuer, github=person.github
     )
+
+
+def functionaries_of(people: Sequence[Person], *, issuer: str) -> list[Functionary]:
+    """The functionaries that the configuration means, of those whom the issuer can know.
+
+    Who names neither an issuer nor a source is an identity of the local Sigstore; GitHub's issuer
+    knows workflows alone.
+    """
+    return [
+        functionary_of(person, issuer=issuer)
+        for person in people
+        if person.issuer is not None or person.github is not None or issuer != GITHUB_ISSUER
+    ]
 
 
 def functionary_signature(functionary: Functionary, signer: Signer, data: bytes) -> Signature:

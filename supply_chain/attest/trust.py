@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import requests
+from pydantic import ValidationError
 from sigstore._internal.fulcio.client import ExpiredCertificate, FulcioClientError
 from sigstore._internal.rekor import RekorClientError
 from sigstore.errors import Error as SigstoreError
@@ -24,15 +25,13 @@ from sigstore.sign import SigningContext
 
 from blindllama.policy import GithubSource
 from supply_chain.certificate import holder_of
-from supply_chain.errors import BuildError
+from supply_chain.errors import BuildError, faults
 from supply_chain.local_sigstore import running
 from supply_chain.local_sigstore.exchange import RefusedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, MutableMapping
     from typing import ClassVar
-
-    from sigstore.models import Bundle
 
     from supply_chain.certificate import Source
 
@@ -91,6 +90,8 @@ class Authority:
     """The certificates' subject alternative name."""
     source: Source | None = None
     """What the identity was started for, where it is a workflow of a CI service."""
+    github: GithubSource | None = None
+    """The same as a policy demands it."""
     promises: bool = True
     """Whether the log promises inclusion (SET); those of version 2 do not."""
 
@@ -98,20 +99,6 @@ class Authority:
     def builder_id(self) -> str:
         """The builder that a release of this identity may name: a hosted workflow, or a machine."""
         return LOCAL_IDENTITY if self.source is None else self.identity
-
-    @property
-    def github(self) -> GithubSource | None:
-        """The source as a policy names it."""
-        if self.source is None:
-            return None
-        return GithubSource.model_validate(
-            {
-                "repository": self.source.repository,
-                "workflow": self.source.workflow,
-                "ref": self.source.ref,
-                "runner": self.source.runner,
-            }
-        )
 
 
 @contextlib.contextmanager
@@ -162,27 +149,22 @@ def _public(wish: PublicSigstore) -> Authority:
         context = SigningContext.from_trust_config(config)
     except (SigstoreError, OSError, ValueError) as exc:
         raise SigningError(f"Sigstore's trust configuration cannot be used: {exc}") from exc
-    trial = _trial(context, token)
-    holder = holder_of(trial.signing_certificate)
+    # A token does not tell who signs: which claim becomes the identity, the certificate authority
+    # decides. So a certificate is asked for, which is not a signature and enters no log of those.
+    with refusals_translated(), context.signer(token) as session:
+        holder = holder_of(session._signing_cert())  # noqa: SLF001 - there is no public way
     return Authority(
         context=context,
         new_token=_ambient_token,
-        # The library offers no public way from its trusted root back to JSON.
+        # The library offers no public way from its trusted root back to JSON, nor to the version
+        # of the log that it is going to use.
         trusted_root_json=config.trusted_root._inner.to_json(),  # noqa: SLF001
         issuer=holder.issuer,
         identity=holder.identity,
         source=holder.source,
-        promises=trial.log_entry._inner.inclusion_promise is not None,  # noqa: SLF001 - likewise
+        github=None if holder.source is None else _github(holder.source),
+        promises=config.signing_config._tlogs[0].major_api_version == 1,  # noqa: SLF001
     )
-
-
-def _trial(context: SigningContext, token: IdentityToken) -> Bundle:
-    """A first signature, over nothing: its certificate tells who signs, before anything is made.
-
-    A token does not: which claim becomes the identity is the certificate authority's decision.
-    """
-    with refusals_translated(), context.signer(token) as session:
-        return session.sign_artifact(b"")
 
 
 @contextlib.contextmanager
@@ -202,6 +184,23 @@ def refusals_translated() -> Iterator[None]:
         answer = getattr(cause, "response", None)
         said = "" if answer is None else answer.text[:_ANSWER_CHARACTERS]
         raise SigningError(f"Sigstore: {said or str(exc) or type(exc).__name__}") from exc
+
+
+def _github(source: Source) -> GithubSource:
+    try:
+        return GithubSource.model_validate(
+            {
+                "repository": source.repository,
+                "workflow": source.workflow,
+                "ref": source.ref,
+                "runner": source.runner,
+            }
+        )
+    except ValidationError as exc:
+        # A pull request's build, for one, has a ref that anybody can make.
+        raise SigningError(
+            f"this workflow's run cannot be released, since no policy accepts it: {faults(exc)}"
+        ) from exc
 
 
 def _ambient_token() -> IdentityToken:

@@ -15,6 +15,7 @@ from blindllama.measurements import PlatformName, measurements_file
 from blindllama.policy import Policy
 from blindllama.release import verify_release
 from supply_chain.attest.chain import LayoutPlan, Measured, SignedChain, layout_steps, sign_chain
+from supply_chain.attest.config import Person
 from supply_chain.attest.owner import owner_key
 from supply_chain.attest.signing import signer, statement_in
 from supply_chain.attest.statement import ReleaseIndexPredicate, index_statement
@@ -80,7 +81,12 @@ def signed(results: list[StepResult], signing: Signer, state: Path) -> SignedCha
         measured=Measured(subjects=DISKS, debug=False, platforms=PLATFORMS),
         sequence=INDEX.sequence,
         signer=signing,
-        plan=LayoutPlan(owners=[owner_key(state)], expires=NOW + timedelta(days=1)),
+        plan=LayoutPlan(
+            owners=[owner_key(state)],
+            expires=NOW + timedelta(days=1),
+            # As in chain.toml: with a workflow's release, nobody can be meant by it.
+            rebuilders=(Person(identity="https://blindllama.dev/rebuilders/local/v1"),),
+        ),
         progress=SilentProgress(),
     )
 

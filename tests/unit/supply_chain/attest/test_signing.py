@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
+import requests
 from sigstore.models import Bundle
 
 from supply_chain.attest.signing import Signer, bundle_document, signer, statement_in
@@ -140,6 +143,73 @@ def test_the_certificate_tells_who_a_workflow_is(tmp_path: Path, github: Path) -
         runner="github-hosted",
     )
     assert found.promises
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ({"ref": "refs/pull/7/merge"}, "ref: String should match"),
+        ({"runner": "somewhere"}, "runner: Input should be"),
+    ],
+)
+def test_a_run_that_no_policy_accepts_signs_nothing(
+    tmp_path: Path,
+    github: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    change: dict[str, Any],
+    complaint: str,
+) -> None:
+    with running(tmp_path / "public") as instance:
+        run = dataclasses.replace(RUN, **change)
+        github.write_text(instance.trust_config_json)
+        with github_job(instance, run) as variables:
+            for name, value in variables.items():
+                monkeypatch.setenv(name, value)
+            with (
+                pytest.raises(SigningError, match=complaint) as raised,
+                authority(tmp_path, public=PublicSigstore(trust_config=github)),
+            ):
+                pass
+    assert raised.value.code == "build.signing"
+
+
+def test_a_self_hosted_runner_is_named(
+    tmp_path: Path, github: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with running(tmp_path / "public") as instance:
+        github.write_text(instance.trust_config_json)
+        with github_job(instance, dataclasses.replace(RUN, runner="self-hosted")) as variables:
+            for name, value in variables.items():
+                monkeypatch.setenv(name, value)
+            with authority(tmp_path, public=PublicSigstore(trust_config=github)) as found:
+                pass
+    assert found.github is not None
+    assert found.github.runner == "self-hosted"
+
+
+def test_a_log_without_promises_is_known_as_such(
+    tmp_path: Path, github: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with (
+        running(tmp_path / "second", log_version=2) as instance,
+        github_job(instance) as variables,
+    ):
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+        github.write_text(instance.trust_config_json)
+        with signer(tmp_path, public=PublicSigstore(trust_config=github)) as found:
+            bundle = bundle_document(found.sign_bytes(b"data"))
+    (entry,) = bundle["verificationMaterial"]["tlogEntries"]
+    assert entry["kindVersion"]["version"] == "0.0.2"
+    assert not found.authority.promises
+
+
+def test_asking_who_signs_leaves_nothing_in_the_log(tmp_path: Path, github: Path) -> None:
+    with authority(tmp_path, public=PublicSigstore(trust_config=github)):
+        pass
+    config = json.loads(github.read_text())
+    url = config["signingConfig"]["rekorTlogUrls"][0]["url"]
+    assert requests.get(f"{url}/api/v1/log", timeout=10).json()["treeSize"] == 1
 
 
 def test_a_job_that_its_instance_does_not_know_is_refused(
