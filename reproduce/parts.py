@@ -14,7 +14,7 @@ import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from gguf import GGUFReader
 
@@ -25,6 +25,7 @@ from supply_chain.inputs.tree import Bind, Tree
 _BLOCK = 1 << 20
 _EROFS_MAGIC = struct.pack("<I", 0xE0F5E1E2)
 _EROFS_OFFSET = 1024
+_FAT32_MAGIC = b"FAT32"
 _FAT32_OFFSET = 82
 _CPIO_HEADER = 110
 _CPIO_TRAILER = "TRAILER!!!"
@@ -68,21 +69,36 @@ Reader = Callable[[Path, Kit], list[Part]]
 
 
 def disk_parts(path: Path, kit: Kit) -> list[Part]:
-    """Return the partitions of a GPT disk, and the tables around them."""
+    """Return the partitions of a GPT disk, and the table before them.
+
+    What others follow from comes first: files, then the kernel image that holds the root hash of
+    their file system, then the hash tree, then the table with identities made of that hash.
+    """
     extents = read_gpt(path)
     if not extents:
         return []
     first = min(extent.offset_bytes for extent in extents)
-    found = [Part(name="partition table", content=_cut(path, 0, first, kit), whole=True)]
-    for extent in extents:
-        content = _cut(path, extent.offset_bytes, extent.size_bytes, kit)
-        found.append(Part(name=f"partition {extent.name}", content=content, about=str(extent.guid)))
-    return found
+    found = [
+        Part(
+            name=f"partition {extent.name}",
+            content=_cut(path, extent.offset_bytes, extent.size_bytes, kit),
+        )
+        for extent in extents
+    ]
+    table = Part(name="partition table", content=_cut(path, 0, first, kit), whole=True)
+    return [*sorted(found, key=_kind), table]
+
+
+def _kind(part: Part) -> int:
+    content = cast("Path", part.content)
+    if _read(content, _EROFS_OFFSET, 4) == _EROFS_MAGIC:
+        return 0
+    return 1 if _read(content, _FAT32_OFFSET, 5) == _FAT32_MAGIC else 2
 
 
 def fat_parts(path: Path, kit: Kit) -> list[Part]:
     """Return the files of a FAT32 file system."""
-    if _read(path, _FAT32_OFFSET, 5) != b"FAT32":
+    if _read(path, _FAT32_OFFSET, 5) != _FAT32_MAGIC:
         return []
     return _unpacked(path, kit, ["mcopy", "-s", "-n", "-i", "/in", "::", "/out/"])
 

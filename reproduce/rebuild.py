@@ -219,10 +219,16 @@ def _hashed(step: Step, materials: Mapping[str, Sha256], build: Path) -> Rebuilt
 
 
 def differing_products(rebuild: Rebuild, claim: Claim) -> list[str]:
-    """Return the products that are not, bit for bit, what the release states, in step order."""
+    """Return the products that are not, bit for bit, what the release states.
+
+    In the order of the steps, and disks first: descriptions of them differ because they do.
+    """
     return [
         name
         for step in rebuild.steps
-        for name in sorted(step.products.keys() | claim.steps[step.name].products.keys())
+        for name in sorted(
+            step.products.keys() | claim.steps[step.name].products.keys(),
+            key=lambda name: (not name.endswith(".img"), name),
+        )
         if step.products.get(name) != claim.steps[step.name].products.get(name)
     ]

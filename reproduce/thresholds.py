@@ -40,7 +40,7 @@ def rebuild_here(site: Site, release: Path) -> None:
         signed = confirm(site, claim, made)
     with tempfile.TemporaryDirectory(prefix="rebuild-") as name:
         write_rebuild(Path(name) / "signed", signed)
-        add_rebuild(Path(name) / "signed", release)
+        add_rebuild(Path(name) / "signed", release, signed.trusted_root)
 
 
 def require_none_awaited(site: Site, results: Mapping[str, StepResult]) -> None:

@@ -63,11 +63,18 @@ def verify(_context: Context, release: str, policy: str = "dist/policy.toml") ->
     print(f"bills of materials are as built and as signed: {', '.join(bills) or 'none'}")
 
 
-@task(help={"rebuild": "the folder of a rebuild", "release": "the release folder"})
+@task(
+    help={
+        "rebuild": "the folder of a rebuild",
+        "release": "the release folder",
+        "policy": "the policy that verifies the release",
+    }
+)
 @told()
-def add(_context: Context, rebuild: str, release: str) -> None:
+def add(_context: Context, rebuild: str, release: str, policy: str = "dist/policy.toml") -> None:
     """Add a rebuild to the release that it confirms; clients decide whether it counts."""
-    added = add_rebuild(Path(rebuild), Path(release))
+    root = Policy.from_file(Path(policy)).sigstore.trusted_root
+    added = add_rebuild(Path(rebuild), Path(release), root)
     print(f"added: {', '.join(added.steps)} were built again")
     counted = ", ".join(added.links) or "no step"
     print(

@@ -2,17 +2,27 @@
 
 dist/rebuild/                    what a rebuilder hands on
 ├── statement.sigstore.json      which release was rebuilt, and what came out
+├── trusted_root.json            what verifies the signatures, for policies of those who trust it
 └── links/STEP.KEYID.link        the same for each step, as the layout's functionary
 
-In the release folder both go under `rebuilds/`, outside of the signed index, and into
-`evidence.json`: links where the layout lets the rebuilder carry out the step, statements always.
+In the release folder statement and links go under `rebuilds/`, outside of the signed index, and
+into `evidence.json`: statements always, links where the layout lets the rebuilder carry out the
+step and the Sigstore that signed is the release's own. On another machine it is another one.
 """
 
 from __future__ import annotations
 
+import base64
 import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
+
+from securesystemslib.dsse import Envelope as Dsse
+from sigstore.errors import Error as SigstoreError
+from sigstore.models import Bundle, TrustedRoot
+from sigstore.verify import Verifier
+from sigstore.verify.policy import UnsafeNoOp
+from sigstore_models.trustroot.v1 import TrustedRoot as TrustedRootMessage
 
 from supply_chain.claimed import payload_of, read_claim, statement_of
 from supply_chain.digest import sha256_bytes
@@ -28,6 +38,7 @@ if TYPE_CHECKING:
 
 STATEMENT = "statement.sigstore.json"
 LINKS = "links"
+TRUSTED_ROOT = "trusted_root.json"
 _MOST = 32
 """A client reads no more statements than this."""
 _NAME_CHARACTERS = 16
@@ -54,18 +65,21 @@ def write_rebuild(folder: Path, rebuild: SignedRebuild) -> None:
     with fresh_dir(folder) as aside:
         (aside / LINKS).mkdir()
         (aside / STATEMENT).write_bytes(rebuild.statement)
+        (aside / TRUSTED_ROOT).write_text(rebuild.trusted_root)
         for name, envelope in rebuild.links.items():
             (aside / LINKS / name).write_bytes(envelope)
 
 
-def add_rebuild(rebuild: Path, release: Path) -> Added:
+def add_rebuild(rebuild: Path, release: Path, trusted_root: str) -> Added:
     """Put a rebuild into the release that it is of; adding it again changes nothing.
 
-    Whether it counts is not decided here but by each client: signatures are not verified.
+    Whether it counts is not decided here but by each client. What would make a client refuse the
+    release as a whole is left out: a link that the release's own trust root does not verify.
 
     Args:
         rebuild: The folder of a rebuild.
         release: The release folder.
+        trusted_root: What verifies the release (JSON).
 
     Raises:
         RebuildError: the rebuild is malformed, of another release, or made other bytes.
@@ -74,7 +88,11 @@ def add_rebuild(rebuild: Path, release: Path) -> Added:
     claim = read_claim(read_release(release).evidence)
     statement, links = _read(rebuild)
     steps = _check(statement, claim)
-    counted = {link: document for link, document in links.items() if _counts(document, claim)}
+    counted = {
+        name: document
+        for name, document in links.items()
+        if _counts(document, claim) and _verifies(document, trusted_root)
+    }
     evidence = dict(claim.document)
     evidence["rebuilds"] = _with(evidence.get("rebuilds", []), [statement])
     evidence["links"] = _with(evidence["links"], list(counted.values()))
@@ -143,6 +161,21 @@ def _counts(link: dict[str, Any], claim: Claim) -> bool:
     except (ValueError, KeyError, TypeError) as exc:
         raise RebuildError(f"a link of the rebuild is malformed: {exc!r}") from exc
     return bool(claim.functionaries.get(step, frozenset()).intersection(signers))
+
+
+def _verifies(link: dict[str, Any], trusted_root: str) -> bool:
+    """Tell whether a trust root verifies the signatures of a link, whoever made them."""
+    try:
+        root = TrustedRoot(TrustedRootMessage.from_json(trusted_root))
+        signed = Dsse(base64.b64decode(link["payload"]), link["payloadType"], {}).pae()
+        for entry in link["signatures"]:
+            # Who it is, the layout and the client decide: here it is only asked which Sigstore.
+            Verifier(trusted_root=root).verify_artifact(
+                signed, Bundle.from_json(json.dumps(entry["bundle"])), UnsafeNoOp()
+            )
+    except (SigstoreError, ValueError, KeyError, TypeError):
+        return False
+    return True
 
 
 def _with(before: list[Any], added: list[Any]) -> list[Any]:

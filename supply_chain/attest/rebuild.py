@@ -54,6 +54,8 @@ class SignedRebuild:
     """Envelopes by the file name under which in-toto looks for them."""
     statement: bytes
     """Sigstore bundle (JSON)."""
+    trusted_root: str
+    """What verifies all of it (JSON)."""
 
 
 class _Release(Wire):
@@ -118,4 +120,8 @@ def sign_rebuild(
         ).envelope
         for step in steps
     }
-    return SignedRebuild(links=links, statement=signer.sign_statement(statement))
+    return SignedRebuild(
+        links=links,
+        statement=signer.sign_statement(statement),
+        trusted_root=signer.authority.trusted_root_json,
+    )

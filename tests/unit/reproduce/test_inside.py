@@ -212,6 +212,25 @@ class TestDisks:
         assert said in difference(one, other, kit)
 
     @pytest.mark.root
+    def test_the_cause_comes_before_what_follows_from_it(
+        self, tmp_path: Path, tools: Tree, kit: Kit
+    ) -> None:
+        """A root hash is in the kernel's command line, and identities in the table are made of it."""
+        for name in ("one", "other"):
+            (tmp_path / name).mkdir()
+
+        def change(at: Path) -> None:
+            (at / "root/etc/motd").write_text("goodbye\n")
+            (at / "initrd").write_bytes(cpio_archive([file_entry("init", b"another root hash")]))
+
+        one = self.disk(tmp_path / "one", tools)
+        other = self.disk(tmp_path / "other", tools, change)
+        with other.open("r+b") as disk:
+            disk.seek(1024 + 16)
+            disk.write(UUID(int=9).bytes_le)
+        assert "partition root › etc/motd: at byte 0" in difference(one, other, kit)
+
+    @pytest.mark.root
     def test_a_changed_partition_table(self, tmp_path: Path, tools: Tree, kit: Kit) -> None:
         for name in ("one", "other"):
             (tmp_path / name).mkdir()

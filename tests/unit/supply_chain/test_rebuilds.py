@@ -31,7 +31,15 @@ from supply_chain.attest.summary import LOCAL_VERIFIER
 from supply_chain.claimed import ClaimError, read_claim
 from supply_chain.digest import Sha256, sha256_bytes
 from supply_chain.progress import SilentProgress
-from supply_chain.rebuilds import LINKS, STATEMENT, RebuildError, add_rebuild, write_rebuild
+from supply_chain.rebuilds import (
+    LINKS,
+    STATEMENT,
+    TRUSTED_ROOT,
+    Added,
+    RebuildError,
+    add_rebuild,
+    write_rebuild,
+)
 from supply_chain.release import EVIDENCE, ReleaseError, read_release, verify_folder, write_release
 from supply_chain.summary import verify_folder_summary, write_summary
 from tests.simulators.signed_release import (
@@ -90,6 +98,7 @@ class Bench:
         who: str = LOCAL_REBUILDER,
         sequence: int = 1,
         evil: str = "",
+        state: Path | None = None,
     ) -> Path:
         """A signed rebuild, of another release or with other bytes where that is wanted."""
         made = [
@@ -112,9 +121,12 @@ class Bench:
             started=self.made.now,
             finished=self.made.now,
         )
-        with signer(self.state, identity=who) as found:
+        with signer(state or self.state, identity=who) as found:
             write_rebuild(folder, sign_rebuild(made, statement=statement, signer=found))
         return folder
+
+    def add(self, rebuild: Path, release: Path) -> Added:
+        return add_rebuild(rebuild, release, self.made.policy.sigstore.trusted_root)
 
     def policy_with_verifier(self) -> Policy:
         document = self.made.policy.model_dump(exclude_none=True)
@@ -153,7 +165,8 @@ def test_two_functionaries_are_met_by_a_rebuild(
     with pytest.raises(ProvenanceError) as caught:
         verify(bench, release)
     assert caught.value.code is Code.LINK_THRESHOLD
-    _chain_tasks.add(Context(), str(honest), str(release))
+    (bench.root / "policy.toml").write_text(bench.made.policy_toml)
+    _chain_tasks.add(Context(), str(honest), str(release), str(bench.root / "policy.toml"))
     assert "counts its links for app-disk, engine, os-image" in capsys.readouterr().out
     assert verify(bench, release).sequence == 1
 
@@ -162,7 +175,7 @@ def test_a_policy_counts_the_rebuilder_too(bench: Bench, honest: Path, release: 
     document = bench.made.policy.model_dump(exclude_none=True)
     known = {"issuer": bench.made.policy.signer.issuer, "identity": LOCAL_REBUILDER}
     policy = Policy.from_mapping(document | {"rebuilders": {"threshold": 1, "identities": [known]}})
-    add_rebuild(honest, release)
+    bench.add(honest, release)
     verify(bench, release, policy)
     evidence = json.loads((release / EVIDENCE).read_bytes())
     del evidence["rebuilds"]
@@ -172,31 +185,50 @@ def test_a_policy_counts_the_rebuilder_too(bench: Bench, honest: Path, release: 
 
 
 def test_one_step_is_not_all(bench: Bench, release: Path, tmp_path: Path) -> None:
-    add_rebuild(bench.rebuild(tmp_path / "engine", steps=("engine",)), release)
+    bench.add(bench.rebuild(tmp_path / "engine", steps=("engine",)), release)
     with pytest.raises(ProvenanceError) as caught:
         verify(bench, release)
     assert caught.value.code is Code.LINK_THRESHOLD
-    added = add_rebuild(bench.rebuild(tmp_path / "rest", steps=("app-disk", "os-image")), release)
+    added = bench.add(bench.rebuild(tmp_path / "rest", steps=("app-disk", "os-image")), release)
     assert added.steps == ("app-disk", "os-image")
     verify(bench, release)
 
 
-def test_adding_again_changes_nothing(honest: Path, release: Path) -> None:
-    add_rebuild(honest, release)
+def test_adding_again_changes_nothing(bench: Bench, honest: Path, release: Path) -> None:
+    bench.add(honest, release)
     once = {path: path.read_bytes() for path in release.rglob("*") if path.is_file()}
-    add_rebuild(honest, release)
+    bench.add(honest, release)
     assert {path: path.read_bytes() for path in release.rglob("*") if path.is_file()} == once
 
 
 def test_somebody_whom_the_layout_does_not_know_adds_a_statement_alone(
     bench: Bench, honest: Path, release: Path, tmp_path: Path
 ) -> None:
-    add_rebuild(honest, release)
-    added = add_rebuild(bench.rebuild(tmp_path / "stranger", who=STRANGER), release)
+    bench.add(honest, release)
+    added = bench.add(bench.rebuild(tmp_path / "stranger", who=STRANGER), release)
     assert (added.steps, added.links) == (STEPS, ())
     verify(bench, release)
     evidence = json.loads((release / EVIDENCE).read_bytes())
     assert (len(evidence["rebuilds"]), len(evidence["links"])) == (2, 4 + 3)
+
+
+def test_a_rebuild_of_another_machine(
+    bench: Bench, honest: Path, release: Path, tmp_path: Path
+) -> None:
+    """Its Sigstore is another one, whatever names it uses: a client may trust it, a layout not."""
+    theirs = bench.rebuild(tmp_path / "theirs", state=tmp_path / "their state")
+    added = bench.add(theirs, release)
+    assert (added.steps, added.links) == (STEPS, ())
+    with pytest.raises(ProvenanceError) as caught:
+        verify(bench, release)
+    assert caught.value.code is Code.LINK_THRESHOLD
+    bench.add(honest, release)
+    verify(bench, release)
+    names = {"issuer": bench.made.policy.signer.issuer, "identity": LOCAL_REBUILDER}
+    known = [names, names | {"trusted_root": (theirs / TRUSTED_ROOT).read_text()}]
+    document = bench.made.policy.model_dump(exclude_none=True)
+    document["rebuilders"] = {"threshold": 2, "identities": known}
+    verify(bench, release, Policy.from_mapping(document))
 
 
 @pytest.mark.parametrize(
@@ -211,7 +243,7 @@ def test_what_is_no_rebuild_of_this_release(
 ) -> None:
     before = (release / EVIDENCE).read_bytes()
     with pytest.raises(RebuildError, match=said):
-        add_rebuild(bench.rebuild(tmp_path / "rebuild", **options), release)
+        bench.add(bench.rebuild(tmp_path / "rebuild", **options), release)
     assert (release / EVIDENCE).read_bytes() == before
     assert not (release / "rebuilds").exists()
 
@@ -226,7 +258,13 @@ def test_what_is_no_rebuild_of_this_release(
     ],
 )
 def test_a_malformed_rebuild(
-    honest: Path, release: Path, tmp_path: Path, name: str, content: bytes | None, said: str
+    bench: Bench,
+    honest: Path,
+    release: Path,
+    tmp_path: Path,
+    name: str,
+    content: bytes | None,
+    said: str,
 ) -> None:
     folder = Path(shutil.copytree(honest, tmp_path / "rebuild"))
     if content is None:
@@ -234,22 +272,22 @@ def test_a_malformed_rebuild(
     else:
         (folder / name).write_bytes(content)
     with pytest.raises(RebuildError, match=said):
-        add_rebuild(folder, release)
+        bench.add(folder, release)
 
 
-def test_no_more_than_clients_read(honest: Path, release: Path) -> None:
+def test_no_more_than_clients_read(bench: Bench, honest: Path, release: Path) -> None:
     evidence = json.loads((release / EVIDENCE).read_bytes())
     evidence["rebuilds"] = [{"number": number} for number in range(32)]
     (release / EVIDENCE).write_text(json.dumps(evidence))
     with pytest.raises(RebuildError, match="32 rebuilds already"):
-        add_rebuild(honest, release)
+        bench.add(honest, release)
 
 
 def test_a_summary_made_before_stands_and_one_made_after_counts_the_rebuild(
     bench: Bench, honest: Path, release: Path, tmp_path: Path
 ) -> None:
     policy = bench.policy_with_verifier()
-    add_rebuild(honest, release)
+    bench.add(honest, release)
     verified = verify(bench, release)
     with signer(bench.state, identity=LOCAL_VERIFIER) as verifier:
         write_summary(release, verified, policy=b"policy", verifier=verifier, now=bench.made.now)
@@ -261,7 +299,7 @@ def test_a_summary_made_before_stands_and_one_made_after_counts_the_rebuild(
 
     rebuilt = [name for name in summary().inputs if "/rebuilds/" in name]
     assert len(rebuilt) == 1 + len(STEPS)
-    add_rebuild(bench.rebuild(tmp_path / "stranger", who=STRANGER), release)
+    bench.add(bench.rebuild(tmp_path / "stranger", who=STRANGER), release)
     verify(bench, release)
     assert [name for name in summary().inputs if "/rebuilds/" in name] == rebuilt
     shutil.rmtree(release / "rebuilds")
@@ -286,7 +324,7 @@ class TestFolder:
     def test_anything_else_is_refused(
         self, bench: Bench, honest: Path, release: Path, spoil: Callable[[Path], object]
     ) -> None:
-        add_rebuild(honest, release)
+        bench.add(honest, release)
         (place,) = (release / "rebuilds").iterdir()
         spoil(place)
         with pytest.raises(ReleaseError, match="expected a part of evidence.json"):
@@ -294,7 +332,7 @@ class TestFolder:
 
     def test_the_copies_may_be_missing(self, bench: Bench, honest: Path, release: Path) -> None:
         """As after a kill between the evidence and them."""
-        add_rebuild(honest, release)
+        bench.add(honest, release)
         shutil.rmtree(release / "rebuilds")
         verify(bench, release)
 
