@@ -141,6 +141,10 @@ def _same(value: T) -> T:
     return value
 
 
+def _nothing(_: LinkContent) -> LinkContent | None:
+    return None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hooks:
     """Where a release can be spoiled; each hook gets the honest value and returns another."""
@@ -160,6 +164,8 @@ class Hooks:
     `index`."""
     layout_owner: Callable[[Owner], Owner] = _same
     """The key that signs the layout; the policy keeps the honest one."""
+    rebuilt: Callable[[LinkContent], LinkContent | None] = _nothing
+    """What each rebuilder's link says, of each honest one; None where there is none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,6 +201,17 @@ class _Desk:
                 products=content.products,
                 byproducts={},
                 functionary=functionary,
+                signer=found,
+            )
+
+    def rebuilt(self, content: LinkContent, rebuilder: Functionary) -> Signed:
+        with signer(self._state, identity=rebuilder.identity) as found:
+            return record_link(
+                content.step,
+                materials=content.materials,
+                products=content.products,
+                byproducts={},
+                functionary=rebuilder,
                 signer=found,
             )
 
@@ -242,13 +259,14 @@ def make_signed_release(
     desk = _Desk(state_dir, hooks)
     with signer(state_dir) as honest, signer(state_dir, identity=LOCAL_VERIFIER) as checking:
         functionary = _functionary(honest)
+        others = [replace(functionary, identity=who) for who in rebuilders]
         layout = build_layout(
             hooks.steps(STEPS),
-            [functionary, *(replace(functionary, identity=who) for who in rebuilders)],
+            [functionary, *others],
             [hooks.layout_owner(owner)],
             expires=now + layout_lifetime,
         )
-        links, provenance = _steps(desk, hooks, functionary, products, layout, now)
+        links, provenance = _steps(desk, hooks, (functionary, *others), products, layout, now)
         predicate = MeasurementsPredicate(
             version=1,
             sequence=sequence,
@@ -297,11 +315,12 @@ def _functionary(honest: Signer) -> Functionary:
 def _steps(
     desk: _Desk,
     hooks: Hooks,
-    functionary: Functionary,
+    functionaries: Sequence[Functionary],
     products: Mapping[str, Sha256],
     layout: Signed,
     now: datetime,
 ) -> tuple[dict[str, Signed], dict[str, bytes]]:
+    functionary, *others = functionaries
     links: dict[str, Signed] = {}
     provenance: dict[str, bytes] = {}
     made_by = {step.name: step.products for step in STEPS}
@@ -312,6 +331,10 @@ def _steps(
         content = hooks.link(LinkContent(step=step.name, materials=materials, products=own))
         link = desk.link(content, functionary)
         links[link_file_name(step.name, functionary)] = link
+        again = hooks.rebuilt(content)
+        for rebuilder in others:
+            if again is not None:
+                links[link_file_name(step.name, rebuilder)] = desk.rebuilt(again, rebuilder)
         statement = provenance_statement(
             step.name,
             spec={"simulated": True},

@@ -15,7 +15,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Annotated, TypeAlias, TypeVar
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.utils import CryptographyDeprecationWarning
 from cryptography.x509 import (
     DuplicateExtension,
     ExtensionNotFound,
@@ -39,6 +38,7 @@ from sigstore.verify.policy import (
 )
 
 from blindllama._release.trust import Moments, TrustRoot
+from blindllama._release.unread import check_unread
 from blindllama._strict_json import JsonValue, canonical_json, parse_model
 from blindllama.errors import Code, ProvenanceError
 
@@ -76,9 +76,10 @@ _FOREIGN = (
     AttributeError,
     ArithmeticError,
     OSError,
-    CryptographyDeprecationWarning,  # where warnings are errors
+    Warning,
 )
-"""What sigstore-python and the libraries under it raise on hostile bundles."""
+"""What sigstore-python and the libraries under it raise on hostile bundles; where the caller has
+made warnings errors, those as well."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,6 +181,13 @@ class BundleVerifier:
             raise ProvenanceError(
                 f"Sigstore bundle: {exc}", code=Code.BUNDLE_OUTSIDE_VALIDITY, step=_STEP
             ) from exc
+        seen = json.loads(bundle.to_json())
+        check_unread(
+            seen,
+            entries=_log_entries(seen),
+            stamps=_stamps(seen) if stamped else (),
+            authorities=self.trust.stampers,
+        )
         # A stamp that nobody verified tells no time.
         return result, (moments.stamped if stamped else moments.signed)[0]
 

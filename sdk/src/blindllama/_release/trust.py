@@ -7,6 +7,7 @@ windows are applied here, against the established time, and opened before sigsto
 
 from __future__ import annotations
 
+import base64
 import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -68,6 +69,17 @@ class TrustRoot:
     _root: _Root
     verifier: Verifier
     """Takes every key of the root, whatever its window says."""
+
+    @property
+    def stampers(self) -> tuple[bytes, ...]:
+        """The certificates (DER) of all time stamp authorities."""
+        chains = (_mapping(entry.get("certChain")) for entry in self._root.timestamp_authorities)
+        lists = (chain.get("certificates") for chain in chains)
+        return tuple(
+            base64.b64decode(str(_mapping(certificate).get("rawBytes")))
+            for certificates in lists
+            for certificate in (certificates if isinstance(certificates, list) else ())
+        )
 
     def verifier_at(self, moments: Moments) -> Verifier:
         """Return a verifier with only those keys that were valid when they were used.
