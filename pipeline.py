@@ -41,9 +41,10 @@ from supply_chain.errors import BuildError
 from supply_chain.host import BOOT_PROGRAMS, BUILD_PROGRAMS, require, require_root
 from supply_chain.inputs import fetch
 from supply_chain.inputs.lock import LOCK_NAME, Lock, read_lock
+from supply_chain.inputs.locked import LockedInputs
 from supply_chain.inputs.prune import Stale, stale_inputs, stale_trees
 from supply_chain.inputs.store import Store
-from supply_chain.inputs.tree import Tree, cached_tree
+from supply_chain.inputs.tree import Tree
 from supply_chain.passphrase import given_passphrase
 from supply_chain.progress import Progress
 from supply_chain.sbom.document import SBOM
@@ -113,9 +114,14 @@ class Site:
         )
 
     @property
+    def inputs(self) -> LockedInputs:
+        """The inputs that the lock names, as far as they were fetched."""
+        return LockedInputs.at(self.workspace, self.lock)
+
+    @property
     def store(self) -> Store:
         """The fetched inputs."""
-        return Store(self.workspace.store)
+        return self.inputs.store
 
     def fetch(self, *names: str) -> None:
         """Every input of some sets and wheels is in the store, or of all when none is named.
@@ -138,7 +144,7 @@ class Site:
 
     def tree(self, name: str) -> Tree:
         """Return the unpacked root of one set of the lock."""
-        return cached_tree(self.lock.debian(name), self.store, self.workspace.trees)
+        return self.inputs.tree(name)
 
     @property
     def firmware(self) -> Firmware:
@@ -389,9 +395,7 @@ def read_measured(results: Mapping[str, StepResult]) -> Measured:
 def _build_engine(site: Site, out: Path) -> None:
     build_locked_engine(
         site.engine,
-        lock=site.lock,
-        store=site.store,
-        trees=site.workspace.trees,
+        inputs=site.inputs,
         out=out,
         progress=site.progress,
     )
@@ -401,9 +405,7 @@ def _build_app_disk(site: Site, out: Path) -> None:
     build_locked_app_disk(
         site.app,
         engine=site.workspace.build / ENGINE,
-        lock=site.lock,
-        store=site.store,
-        trees=site.workspace.trees,
+        inputs=site.inputs,
         out=out,
         progress=site.progress,
     )
@@ -412,9 +414,7 @@ def _build_app_disk(site: Site, out: Path) -> None:
 def _build_os_image(site: Site, out: Path) -> None:
     os_image.build_os_image(
         site.os_image,
-        lock=site.lock,
-        store=site.store,
-        trees=site.workspace.trees,
+        inputs=site.inputs,
         out=out,
         progress=site.progress,
     )
@@ -433,9 +433,7 @@ def _measure(site: Site, out: Path) -> None:
             machine=site.machine,
             firmware=firmware,
             probe_disk=build_probe_disk(
-                lock=site.lock,
-                store=site.store,
-                trees=site.workspace.trees,
+                inputs=site.inputs,
                 out=Path(scratch),
                 progress=site.progress,
             ),

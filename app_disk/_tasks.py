@@ -15,8 +15,7 @@ from app_disk.network import check_network, network_rules
 from supply_chain.front import told
 from supply_chain.host import require_root
 from supply_chain.inputs import fetch
-from supply_chain.inputs.lock import LOCK_NAME, read_lock
-from supply_chain.inputs.store import Store
+from supply_chain.inputs.locked import LockedInputs
 from supply_chain.progress import ConsoleProgress
 from supply_chain.workspace import Workspace, fresh_dir
 
@@ -43,18 +42,21 @@ def build(_context: Context, app: str = str(_APP)) -> None:
     """Build the disk into build/app-disk from the engine in build/engine, unsigned."""
     require_root()
     workspace = Workspace.at(_ROOT, os.environ)
-    store = Store(workspace.store)
     progress = ConsoleProgress()
-    lock = read_lock(_ROOT / LOCK_NAME)
+    inputs = LockedInputs.at(workspace)
     with workspace.exclusive(progress):
-        fetch(lock, (LLAMA_SET, TOOLS_SET, PAUSE_SET), store, progress, environ=os.environ)
+        fetch(
+            inputs.lock,
+            (LLAMA_SET, TOOLS_SET, PAUSE_SET),
+            inputs.store,
+            progress,
+            environ=os.environ,
+        )
         with fresh_dir(workspace.build / "app-disk") as out:
             disk = build_locked_app_disk(
                 Path(app),
                 engine=workspace.build / "engine",
-                lock=lock,
-                store=store,
-                trees=workspace.trees,
+                inputs=inputs,
                 out=out,
                 progress=progress,
             )

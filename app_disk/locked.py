@@ -8,7 +8,6 @@ from app_disk.build import AppDisk, build_app_disk, read_app
 from app_disk.image import PAUSE_NAME, SERVER_NAME
 from app_disk.sbom import app_disk_sbom
 from supply_chain.errors import LockError
-from supply_chain.inputs.tree import cached_tree
 from supply_chain.sbom.debian import Packages
 from supply_chain.sbom.document import SBOM
 
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
 
     from supply_chain.digest import Sha256
     from supply_chain.inputs.lock import DebianPackage, Lock
-    from supply_chain.inputs.store import Store
+    from supply_chain.inputs.locked import LockedInputs
     from supply_chain.progress import Progress
 
 LLAMA_SET = "llama"
@@ -53,9 +52,7 @@ def build_locked_app_disk(
     app: Path,
     *,
     engine: Path,
-    lock: Lock,
-    store: Store,
-    trees: Path,
+    inputs: LockedInputs,
     out: Path,
     progress: Progress,
 ) -> AppDisk:
@@ -64,9 +61,7 @@ def build_locked_app_disk(
     Args:
         app: The directory of the Kubernetes manifests.
         engine: The directory of the engine.
-        lock: Names the inputs.
-        store: Holds them.
-        trees: Where unpacked roots are kept.
+        inputs: The inputs; those of `app_disk_inputs` are used.
         out: An existing directory.
         progress: Where the work is told.
 
@@ -75,21 +70,23 @@ def build_locked_app_disk(
         BuildError: As `build_app_disk`.
     """
     packages = {
-        SERVER_NAME: lock.debian(LLAMA_SET),
-        PAUSE_NAME: (pause_package(lock),),
+        SERVER_NAME: inputs.lock.debian(LLAMA_SET),
+        PAUSE_NAME: (pause_package(inputs.lock),),
     }
-    roots = {name: cached_tree(held, store, trees) for name, held in packages.items()}
+    roots = {name: inputs.unpacked(held) for name, held in packages.items()}
     disk = build_app_disk(
         app,
         engine=engine,
         llama=roots[SERVER_NAME],
         pause=roots[PAUSE_NAME],
-        tools=cached_tree(lock.debian(TOOLS_SET), store, trees),
+        tools=inputs.tree(TOOLS_SET),
         out=out,
         progress=progress,
     )
     with progress.step("app disk: bill of materials"):
-        origins = {name: (roots[name], Packages.read(packages[name], store)) for name in packages}
+        origins = {
+            name: (roots[name], Packages.read(packages[name], inputs.store)) for name in packages
+        }
         sbom = app_disk_sbom(read_app(app).name, disk, engine=engine, origins=origins)
         (out / SBOM).write_bytes(sbom)
     return disk

@@ -17,8 +17,7 @@ from engine.spec import read_spec
 from supply_chain.front import told
 from supply_chain.host import require_root
 from supply_chain.inputs import fetch
-from supply_chain.inputs.lock import LOCK_NAME, read_lock
-from supply_chain.inputs.store import Store
+from supply_chain.inputs.locked import LockedInputs
 from supply_chain.progress import ConsoleProgress
 from supply_chain.workspace import Workspace, fresh_dir
 
@@ -32,16 +31,13 @@ def build(_context: Context, spec: str = str(_SPEC)) -> None:
     """Build the engine into build/engine, outside of the signed chain."""
     require_root()
     workspace = Workspace.at(_ROOT, os.environ)
-    store = Store(workspace.store)
     progress = ConsoleProgress()
     wanted = read_spec(Path(spec))
-    lock = read_lock(_ROOT / LOCK_NAME)
+    inputs = LockedInputs.at(workspace)
     with workspace.exclusive(progress):
-        fetch(lock, engine_inputs(wanted), store, progress, environ=os.environ)
+        fetch(inputs.lock, engine_inputs(wanted), inputs.store, progress, environ=os.environ)
         with fresh_dir(workspace.build / "engine") as out:
-            engine = build_locked_engine(
-                wanted, lock=lock, store=store, trees=workspace.trees, out=out, progress=progress
-            )
+            engine = build_locked_engine(wanted, inputs=inputs, out=out, progress=progress)
     print(f"{workspace.build / 'engine'}: {wanted.name}, {wanted.quantisation}, {engine.digest}")
 
 

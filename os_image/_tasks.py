@@ -16,8 +16,7 @@ from os_image.spec import SPEC_NAME, read_spec
 from supply_chain.front import told
 from supply_chain.host import require_root
 from supply_chain.inputs import fetch
-from supply_chain.inputs.lock import LOCK_NAME, read_lock
-from supply_chain.inputs.store import Store
+from supply_chain.inputs.locked import LockedInputs
 from supply_chain.progress import ConsoleProgress
 from supply_chain.workspace import Workspace, fresh_dir
 
@@ -31,17 +30,14 @@ def build(_context: Context, debug: bool = False) -> None:
     """Build the disk into build/os-image, or build/os-image-debug, unsigned."""
     require_root()
     workspace = Workspace.at(_ROOT, os.environ)
-    store = Store(workspace.store)
     progress = ConsoleProgress()
-    lock = read_lock(_ROOT / LOCK_NAME)
+    inputs = LockedInputs.at(workspace)
     with workspace.exclusive(progress):
-        fetch(lock, LOCK_SETS, store, progress, environ=os.environ)
+        fetch(inputs.lock, LOCK_SETS, inputs.store, progress, environ=os.environ)
         with fresh_dir(workspace.build / _FOLDERS[debug]) as out:
             built = build_os_image(
                 read_spec(_ROOT / "os_image" / SPEC_NAME, debug=debug),
-                lock=lock,
-                store=store,
-                trees=workspace.trees,
+                inputs=inputs,
                 out=out,
                 progress=progress,
             )

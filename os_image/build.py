@@ -27,15 +27,13 @@ from os_image.rootfs import build_rootfs
 from os_image.sbom import os_image_sbom
 from os_image.uki import UkiParts, build_uki
 from supply_chain.digest import sha256_bytes, sha256_file
-from supply_chain.inputs.tree import cached_tree
 from supply_chain.sbom.document import SBOM
 from supply_chain.workspace import EPOCH, replace_file
 
 if TYPE_CHECKING:
     from disk.gpt import Extent
     from os_image.spec import OsImageSpec
-    from supply_chain.inputs.lock import Lock
-    from supply_chain.inputs.store import Store
+    from supply_chain.inputs.locked import LockedInputs
     from supply_chain.inputs.tree import Tree
     from supply_chain.progress import Progress
 
@@ -79,15 +77,13 @@ class _Trees:
 
 
 def build_os_image(
-    spec: OsImageSpec, *, lock: Lock, store: Store, trees: Path, out: Path, progress: Progress
+    spec: OsImageSpec, *, inputs: LockedInputs, out: Path, progress: Progress
 ) -> OsImage:
     """Build the disk, the UKI, their description and the bill of materials into `out`.
 
     Args:
         spec: What the image consists of.
-        lock: The packages; the sets `tools`, `rootfs`, `kernel` and `initrd` are used.
-        store: Where the packages are; nothing is fetched.
-        trees: The directory of unpacked sets.
+        inputs: The packages; the sets `tools`, `rootfs`, `kernel` and `initrd` are used.
         out: Where the four files go.
         progress: Told about what takes long.
 
@@ -97,17 +93,17 @@ def build_os_image(
     out.mkdir(parents=True, exist_ok=True)
     with progress.step("unpacking tools and kernel"):
         unpacked = _Trees(
-            tools=cached_tree(lock.debian("tools"), store, trees),
-            kernel=Kernel(cached_tree(lock.debian("kernel"), store, trees).root),
-            initrd=cached_tree(lock.debian("initrd"), store, trees),
+            tools=inputs.tree("tools"),
+            kernel=Kernel(inputs.tree("kernel").root),
+            initrd=inputs.tree("initrd"),
         )
     with tempfile.TemporaryDirectory(dir=out) as name:
         work = Path(name)
         with progress.step("root file system"):
             root = build_rootfs(
                 spec,
-                packages=lock.debian("rootfs"),
-                store=store,
+                packages=inputs.lock.debian("rootfs"),
+                store=inputs.store,
                 tools=unpacked.tools,
                 kernel=unpacked.kernel,
                 work=work,
@@ -133,8 +129,7 @@ def build_os_image(
                 root=root,
                 kernel=unpacked.kernel,
                 initrd=initrd,
-                lock=lock,
-                store=store,
+                inputs=inputs,
             )
         (work / DISK_NAME).replace(out / DISK_NAME)
         uki.replace(out / UKI_NAME)

@@ -18,11 +18,9 @@ from os_image.initrd import InitrdParts, build_initrd
 from os_image.kernel import Kernel
 from os_image.uki import UkiParts, build_uki
 from supply_chain.digest import sha256_bytes
-from supply_chain.inputs.tree import cached_tree
 
 if TYPE_CHECKING:
-    from supply_chain.inputs.lock import Lock
-    from supply_chain.inputs.store import Store
+    from supply_chain.inputs.locked import LockedInputs
     from supply_chain.progress import Progress
 
 DISK_NAME = "probe.img"
@@ -31,27 +29,22 @@ _IMAGE_BYTES = 4096
 """Nothing is on the root of a probe; its partitions are there because the layout is measured."""
 
 
-def build_probe_disk(
-    *, lock: Lock, store: Store, trees: Path, out: Path, progress: Progress
-) -> Path:
+def build_probe_disk(*, inputs: LockedInputs, out: Path, progress: Progress) -> Path:
     """The path of a probe disk, in the directory `out`.
 
     Its guest prints PCR 0 to 15 of the SHA-256 bank and the event log to the serial console, and
     powers off. No module, no network and no other disk is used.
 
     Args:
-        lock: The packages; the sets `tools`, `kernel` and `initrd` are used.
-        store: Where the packages are; nothing is fetched.
-        trees: The directory of unpacked sets.
+        inputs: The packages; the sets `tools`, `kernel` and `initrd` are used.
         out: Where the disk goes.
         progress: Told about what takes long.
 
     Raises:
         BuildError: A step failed; the text names the command to replay.
     """
-    tools = cached_tree(lock.debian("tools"), store, trees)
-    kernel = Kernel(cached_tree(lock.debian("kernel"), store, trees).root)
-    programs = cached_tree(lock.debian("initrd"), store, trees)
+    tools, programs = inputs.tree("tools"), inputs.tree("initrd")
+    kernel = Kernel(inputs.tree("kernel").root)
     out.mkdir(parents=True, exist_ok=True)
     with progress.step("probe disk"), tempfile.TemporaryDirectory(dir=out) as name:
         work = Path(name)

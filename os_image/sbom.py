@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from os_image.initrd import InitrdParts
     from os_image.kernel import Kernel
     from os_image.spec import OsImageSpec
-    from supply_chain.inputs.lock import DebianPackage, Lock
-    from supply_chain.inputs.store import Store
+    from supply_chain.inputs.lock import DebianPackage
+    from supply_chain.inputs.locked import LockedInputs
 
 ROOT, INITRD, UKI = "root", "initrd", "uki"
 """The parts of an image, as the bill of materials calls them."""
@@ -39,8 +39,7 @@ def os_image_sbom(
     root: Path,
     kernel: Kernel,
     initrd: InitrdParts,
-    lock: Lock,
-    store: Store,
+    inputs: LockedInputs,
 ) -> bytes:
     """Return the bill of materials of an OS image.
 
@@ -50,13 +49,12 @@ def os_image_sbom(
         root: The directory that became the root file system.
         kernel: The unpacked kernel.
         initrd: What the initrd was made of.
-        lock: The packages.
-        store: Where they are.
+        inputs: The packages.
 
     Raises:
         SbomError: Something in the image is from nowhere.
     """
-    inventory = Inventory()
+    inventory, lock, store = Inventory(), inputs.lock, inputs.store
     (linux,) = lock.debian("kernel")
     linuxes = Packages.read([linux], store)
     files = read_tree(root)
@@ -72,7 +70,7 @@ def os_image_sbom(
             raise SbomError(f"{path}: expected a module of {linux.title}, got another file")
         inventory.add_package(linux, linuxes, part=ROOT)
     _add_initrd(inventory, initrd, linux, linuxes, Packages.read(lock.debian("initrd"), store))
-    _add_uki(inventory, kernel, linux, linuxes, lock, store)
+    _add_uki(inventory, kernel, linux, linuxes, inputs)
     subject = Component(
         name=spec.name,
         type=ComponentType.OPERATING_SYSTEM,
@@ -109,13 +107,13 @@ def _add_uki(
     kernel: Kernel,
     linux: DebianPackage,
     linuxes: Packages,
-    lock: Lock,
-    store: Store,
+    inputs: LockedInputs,
 ) -> None:
     if linuxes.of_digest(sha256_file(kernel.image)) is None:
         raise SbomError(f"{kernel.image.name}: expected the kernel of {linux.title}, got another")
     inventory.add_package(linux, linuxes, part=UKI)
-    stubs = Packages.read([p for p in lock.debian("tools") if p.name == STUB_PACKAGE], store)
+    named = [p for p in inputs.lock.debian("tools") if p.name == STUB_PACKAGE]
+    stubs = Packages.read(named, inputs.store)
     stub = stubs.of_path(STUB.lstrip("/"))
     if stub is None:
         raise SbomError(f"{STUB}: expected it in the package {STUB_PACKAGE}, got none there")

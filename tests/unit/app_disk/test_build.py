@@ -27,8 +27,8 @@ from os_image.guest.app_disk import AppDescriptor
 from os_image.guest.gpt import read_partitions
 from supply_chain.digest import sha256_bytes, sha256_file, sha256_tree
 from supply_chain.errors import DigestMismatchError
-from supply_chain.inputs.lock import LOCK_NAME, Lock, read_lock
-from supply_chain.inputs.store import Store
+from supply_chain.inputs.lock import Lock
+from supply_chain.inputs.locked import LockedInputs
 from supply_chain.progress import SilentProgress
 from supply_chain.sbom.document import SBOM, SbomError
 from supply_chain.workspace import Workspace
@@ -135,8 +135,8 @@ def test_two_builds_give_the_same_disk_and_the_guest_reads_its_identity(
     if os.geteuid() != 0:
         pytest.skip("needs root, to run the locked tools in a root of their own")
     workspace = Workspace.at(checkout, os.environ)
-    store = Store(workspace.store)
-    lock = read_lock(checkout / LOCK_NAME)
+    inputs = LockedInputs.at(workspace)
+    lock, store = inputs.lock, inputs.store
     wanted = [*lock.inputs(LLAMA_SET, TOOLS_SET), pause_package(lock)]
     if not all(store.has(item.sha256) for item in wanted):
         pytest.skip("needs the sets llama and tools in the store: invoke inputs.fetch")
@@ -150,9 +150,7 @@ def test_two_builds_give_the_same_disk_and_the_guest_reads_its_identity(
                 build_locked_app_disk(
                     manifests,
                     engine=engine,
-                    lock=lock,
-                    store=store,
-                    trees=workspace.trees,
+                    inputs=inputs,
                     out=out,
                     progress=SilentProgress(),
                 )

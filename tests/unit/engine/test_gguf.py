@@ -13,6 +13,7 @@ from engine.weights import unpack_weights
 from supply_chain.digest import sha256_bytes, sha256_file
 from supply_chain.errors import DigestMismatchError, LockError
 from supply_chain.inputs.lock import Lock
+from supply_chain.inputs.locked import LockedInputs
 from supply_chain.inputs.store import Store
 from supply_chain.inputs.tree import Tree, cached_tree
 from supply_chain.progress import SilentProgress
@@ -82,9 +83,7 @@ def test_a_lock_with_another_version_is_refused(
     with pytest.raises(LockError, match=r"expected version 9\.9") as caught:
         build_locked_engine(
             spec.model_copy(update={"weights": weights}),
-            lock=lock,
-            store=Store(tmp_path),
-            trees=tmp_path,
+            inputs=LockedInputs(lock=lock, store=Store(tmp_path), trees=tmp_path),
             out=tmp_path,
             progress=SilentProgress(),
         )

@@ -12,8 +12,7 @@ from engine.native import NativeServerError, native_server
 from engine.server import server_argv
 from engine.spec import EngineSpec
 from supply_chain.inputs.lock import Lock
-from supply_chain.inputs.store import Store
-from supply_chain.inputs.tree import cached_tree
+from supply_chain.inputs.locked import LockedInputs
 from supply_chain.progress import SilentProgress
 from supply_chain.workspace import Workspace
 
@@ -42,18 +41,16 @@ def test_nothing_of_one_caller_is_kept_for_another(spec: EngineSpec) -> None:
 def test_the_native_server_answers_greedily(
     spec: EngineSpec, lock: Lock, fetched: Workspace, tmp_path: Path
 ) -> None:
-    store = Store(fetched.store)
+    inputs = LockedInputs.at(fetched, lock)
     out = tmp_path / "engine"
     out.mkdir()
     engine = build_locked_engine(
         spec,
-        lock=lock,
-        store=store,
-        trees=fetched.trees,
+        inputs=inputs,
         out=out,
         progress=SilentProgress(),
     )
-    image = server_image(cached_tree(lock.debian("llama"), store, fetched.trees))
+    image = server_image(inputs.tree("llama"))
     write_layer(image.layer, tmp_path / "root")
 
     answers = []
@@ -69,7 +66,7 @@ def test_the_native_server_answers_greedily(
 def test_a_server_that_does_not_start_shows_its_last_words(
     spec: EngineSpec, lock: Lock, fetched: Workspace, tmp_path: Path
 ) -> None:
-    image = server_image(cached_tree(lock.debian("llama"), Store(fetched.store), fetched.trees))
+    image = server_image(LockedInputs.at(fetched, lock).tree("llama"))
     write_layer(image.layer, tmp_path / "root")
     model = tmp_path / "model.gguf"
     model.write_bytes(b"no model")

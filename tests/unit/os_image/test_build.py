@@ -17,6 +17,7 @@ from os_image.prune import SHELLS
 from os_image.rootfs import build_rootfs
 from os_image.spec import SPEC_NAME, read_spec
 from supply_chain.inputs.lock import Lock
+from supply_chain.inputs.locked import LockedInputs
 from supply_chain.inputs.store import Store
 from supply_chain.inputs.tree import Bind, Tree
 from supply_chain.progress import SilentProgress
@@ -75,16 +76,14 @@ def test_the_production_root_is_what_the_specification_says(
 def test_a_probe_disk_is_the_same_in_another_place_with_another_umask(
     tmp_path: Path, lock: Lock, store: Store, tools: Tree
 ) -> None:
-    trees = Workspace.at(ROOT, os.environ).trees
+    inputs = LockedInputs.at(Workspace.at(ROOT, os.environ))
     disks = []
     for name, umask in (("one", 0o022), ("two", 0o077)):
         old = os.umask(umask)
         try:
             disks.append(
                 build_probe_disk(
-                    lock=lock,
-                    store=store,
-                    trees=trees,
+                    inputs=inputs,
                     out=tmp_path / name,
                     progress=SilentProgress(),
                 )
