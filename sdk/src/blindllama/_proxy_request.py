@@ -43,7 +43,7 @@ def require_local(target: str, headers: Message) -> None:
     """Refuse what does not come from a program that means this proxy.
 
     Raises:
-        RefusedError: a web page's request, another server's name, or no path.
+        RefusedError: a web page's request, another server's name, a folded header, or no path.
     """
     if headers.get("Origin") is not None or headers.get("Sec-Fetch-Site", "none") != "none":
         raise RefusedError(
@@ -56,6 +56,8 @@ def require_local(target: str, headers: Message) -> None:
             "proxy.host",
             "Host; expected localhost or an address such as 127.0.0.1, since a name can be made to lead here",
         )
+    if any("\n" in value or "\r" in value for value in headers.values()):
+        raise RefusedError(HTTPStatus.BAD_REQUEST, "proxy.header", "header; expected one line")
     if not _TARGET.fullmatch(target):
         raise RefusedError(HTTPStatus.BAD_REQUEST, "proxy.target", "target; expected /PATH")
 

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 import openai
 import pytest
 
+from blindllama._proxy_error import refusal
 from blindllama.errors import UsageError
 from blindllama.proxy import Proxy
 from blindllama.session import AttestedSession
@@ -253,6 +254,7 @@ HEAD = b"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\n"
         (HEAD + b"Content-Length: -1\r\n\r\nx", 400, "proxy.length"),
         (HEAD + b"Content-Length: 99999999\r\n\r\n", 413, "proxy.too_large"),
         (HEAD + b"Host: localhost\r\n\r\n", 421, "proxy.host"),
+        (HEAD + b"X: folded\r\n over two lines\r\n\r\n", 400, "proxy.header"),
         (b"GET http://example.invalid/ HTTP/1.1\r\nHost: localhost\r\n\r\n", 400, "proxy.target"),
         (b"GET * HTTP/1.1\r\nHost: localhost\r\n\r\n", 400, "proxy.target"),
         (b"GET /\xc3\xa9 HTTP/1.1\r\nHost: localhost\r\n\r\n", 400, "proxy.target"),
@@ -267,6 +269,7 @@ HEAD = b"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\n"
         "negative length",
         "too large",
         "two hosts",
+        "folded header",
         "absolute",
         "asterisk",
         "not ASCII",
@@ -281,6 +284,17 @@ def test_t4_requests_that_can_be_read_in_two_ways(
     head, _, body = running.raw(request_).partition(b"\r\n\r\n")
     assert (error(body)["code"], b"HTTP/1.1 %d " % status in head) == (code, True)
     assert (server.attestations, server.application_bytes) == (0, 0)
+
+
+def test_a_refusal_without_a_body(running: Running, server: Server) -> None:
+    status, headers, body = running.ask("HEAD", COMPLETIONS, Origin="null")
+    assert (status, headers["content-type"], body) == (403, "application/json", b"")
+    assert server.application_bytes == 0
+
+
+def test_a_request_that_cannot_be_made_is_the_program_s_fault() -> None:
+    told = refusal(UsageError("request that cannot be made"))
+    assert (told.status, told.code, told.kind) == (400, "usage", "invalid_request_error")
 
 
 def test_a_program_that_goes_away_in_the_middle(running: Running, server: Server) -> None:
