@@ -132,7 +132,10 @@ class BundleVerifier:
         """
         bundle = _parsed(document)
         (payload_type, payload), signed_at = self._verify(
-            bundle, signer, lambda verifier, seen, check: verifier.verify_dsse(seen, check)
+            document,
+            bundle,
+            signer,
+            lambda verifier, seen, check: verifier.verify_dsse(seen, check),
         )
         return VerifiedEnvelope(
             payload_type=payload_type,
@@ -159,13 +162,16 @@ class BundleVerifier:
                 got="another",
             )
         _, signed_at = self._verify(
+            document,
             bundle,
             signer,
             lambda verifier, seen, check: verifier.verify_artifact(message, seen, check),
         )
         return signed_at
 
-    def _verify(self, bundle: Bundle, signer: Signer, run: _Run[_T]) -> tuple[_T, datetime]:
+    def _verify(
+        self, document: JsonValue, bundle: Bundle, signer: Signer, run: _Run[_T]
+    ) -> tuple[_T, datetime]:
         """Return what the run returns, and the established time of the signature.
 
         Each time that the bundle states must hold by itself, and with the keys of then. What the
@@ -173,11 +179,11 @@ class BundleVerifier:
         """
         check = _SignerCheck(signer)
         try:
-            moments, stamped, proofs = self._proofs(bundle)
+            moments, stamped, proofs = self._proofs(document, bundle)
             then = self.trust.verifier_at(moments)
             result, *_ = [_translated(partial(run, then, proof, check)) for proof in proofs]
         except ProvenanceError as exc:
-            self._explain(bundle, lambda verifier, seen: run(verifier, seen, check))
+            self._explain(document, bundle, lambda verifier, seen: run(verifier, seen, check))
             raise ProvenanceError(
                 f"Sigstore bundle: {exc}", code=Code.BUNDLE_OUTSIDE_VALIDITY, step=_STEP
             ) from exc
@@ -191,10 +197,9 @@ class BundleVerifier:
         # A stamp that nobody verified tells no time.
         return result, (moments.stamped if stamped else moments.signed)[0]
 
-    def _proofs(self, bundle: Bundle) -> tuple[Moments, bool, list[Bundle]]:
+    def _proofs(self, document: JsonValue, bundle: Bundle) -> tuple[Moments, bool, list[Bundle]]:
         """Return the times, whether stamps count, and the bundle once with each time alone."""
-        seen = json.loads(bundle.to_json())
-        moments = _moments(seen, bundle)
+        moments = _moments(document, bundle)
         if self.require.require_inclusion_promise and moments.logged is None:
             raise ProvenanceError(
                 "log's inclusion promise",
@@ -213,15 +218,20 @@ class BundleVerifier:
                 expected=f"at most {_MOST_STAMPS}",
                 got=len(moments.stamped),
             )
-        promised = [] if moments.logged is None else [_with_promise_alone(seen)]
+        promised = [] if moments.logged is None else [_with_promise_alone(document)]
         stamps = range(max(1, len(moments.stamped)))
-        return moments, True, promised + [_with_one_stamp(seen, number) for number in stamps]
+        return moments, True, promised + [_with_one_stamp(document, number) for number in stamps]
 
-    def _explain(self, bundle: Bundle, run: Callable[[Verifier, Bundle], object]) -> None:
+    def _explain(
+        self,
+        document: JsonValue,
+        bundle: Bundle,
+        run: Callable[[Verifier, Bundle], object],
+    ) -> None:
         """Raise for a refused bundle the error of the first thing that is wrong with it."""
         whole = self.trust.verifier
         _translated(lambda: run(whole, bundle))
-        moments, stamped, proofs = self._proofs(bundle)
+        moments, stamped, proofs = self._proofs(document, bundle)
         for proof in proofs if stamped else ():
             _translated(partial(run, whole, proof), code=Code.BUNDLE_NO_TIMESTAMP)
         self.trust.verifier_at(moments)

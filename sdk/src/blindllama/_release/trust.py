@@ -11,7 +11,7 @@ import base64
 import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -152,7 +152,12 @@ def _verifier(root: _Root) -> Verifier:
 @lru_cache(maxsize=64)
 def _verifier_of(text: str) -> Verifier:
     """Return the verifier of a trust root; most bundles of a release are of one time's keys."""
-    return Verifier(trusted_root=TrustedRoot(TrustedRootMessage.from_json(text)))
+    root = TrustedRoot(TrustedRootMessage.from_json(text))
+    # The root does not change, and the library loads its keys anew for each signature, which takes
+    # about as long as the signature: these answers are kept.
+    for name in ("rekor_keyring", "ct_keyring", "get_timestamp_authorities"):
+        vars(root)[name] = cache(getattr(root, name))
+    return Verifier(trusted_root=root)
 
 
 def _opened_log(log: _Entry) -> _Entry:
