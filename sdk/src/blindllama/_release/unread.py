@@ -5,7 +5,7 @@ genuine bundle. Nothing would be forged by that; but then the same signature has
 one that says nonsense is passed on as verified. Here they must say what the rest of the bundle says:
 
 * the digest algorithm beside a message signature,
-* the name of the log in the signature of its checkpoint (signed note),
+* the name of the log in the signature of its checkpoint (signed note), and the spelling of that,
 * what stands around the signed part of a time stamp (`stamp`).
 
 Signatures of witnesses below a checkpoint are left alone: whom they would have to be is nobody's
@@ -54,7 +54,10 @@ def check_unread(
     if algorithm not in {None, "SHA2_256"}:
         raise _refused("digest algorithm of a message signature", "SHA2_256", algorithm)
     for entry in entries:
-        _check_checkpoint(_at(dict(entry), "inclusionProof", "checkpoint", "envelope"))
+        try:
+            _check_checkpoint(_at(dict(entry), "inclusionProof", "checkpoint", "envelope"))
+        except ValueError as exc:
+            raise _refused("signature of a checkpoint", "base64", str(exc)) from exc
     for stamp in stamps:
         try:
             encoded = _at(stamp, "signedTimestamp")
@@ -72,6 +75,10 @@ def _check_checkpoint(note: JsonValue) -> None:
     names = [line.split(" ")[1:2] for line in signatures.splitlines()]
     if [origin] not in names and [origin.partition(" - ")[0]] not in names:
         raise _refused("name in the signature of a checkpoint", origin, names)
+    for line in signatures.splitlines():
+        encoded = line.rpartition(" ")[2]
+        if base64.b64encode(base64.b64decode(encoded)).decode() != encoded:
+            raise _refused("signature of a checkpoint", "base64 with one reading", encoded)
 
 
 def _at(value: JsonValue, *way: str) -> JsonValue:

@@ -25,6 +25,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sigstore.dsse import Statement as SigstoreStatement
+from sigstore.models import ClientTrustConfig
+from sigstore.sign import SigningContext
 
 from blindllama._release.bundle import BundleVerifier, Signer
 from blindllama._release.statement import verify_statement
@@ -35,16 +38,14 @@ from blindllama.release import verify_release
 from supply_chain.attest.layout import LayoutStep
 from supply_chain.attest.owner import owner_key
 from supply_chain.attest.provenance import PROVENANCE_TYPE
-from supply_chain.attest.signing import signer
 from supply_chain.attest.statement import Statement, resources
-from supply_chain.attest.trust import PublicSigstore
 from supply_chain.digest import sha256_bytes
 from supply_chain.errors import BuildError
 from supply_chain.inputs.download import download
 from supply_chain.inputs.store import Store
 from supply_chain.local_sigstore import LocalSigstore, running
 from tests.simulators.file_server import file_server
-from tests.simulators.github_runner import RUN, github_job
+from tests.simulators.github_runner import RUN
 from tests.simulators.release_attacks import (
     EVIL,
     OTHER,
@@ -92,12 +93,10 @@ def desk(
 
 
 @pytest.fixture(scope="module")
-def github(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[LocalSigstore, Path]]:
+def github(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalSigstore]:
     """An instance that certifies workflows as the public one does."""
-    state = tmp_path_factory.mktemp("github")
-    with running(state) as instance:
-        (state / "config.json").write_text(instance.trust_config_json)
-        yield instance, state
+    with running(tmp_path_factory.mktemp("github")) as instance:
+        yield instance
 
 
 def claimed_source(document: Json) -> None:
@@ -254,22 +253,21 @@ def test_each_attack_is_refused_with_its_code(desk: Desk, attack: str) -> None:
     assert run(desk) is code
 
 
-def by_workflow(github: tuple[LocalSigstore, Path], ref: str, source: GithubSource) -> None:
-    """A statement of a workflow that ran for a ref, under a policy that means a source."""
-    instance, state = github
-    run = replace(RUN, ref=ref)
+def by_workflow(github: LocalSigstore, ref: str, source: GithubSource) -> None:
+    """A statement of a workflow that ran for a ref, under a policy that means a source.
+
+    It is signed as that workflow could do it by itself: ours refuses to, for a pull request.
+    """
     statement = Statement(
         subject=resources({"disk": sha256_bytes(b"disk")}),
         predicate_type=PROVENANCE_TYPE,
         predicate={},
     )
-    with github_job(instance, run) as job, pytest.MonkeyPatch.context() as environment:
-        for name, value in job.items():
-            environment.setenv(name, value)
-        public = PublicSigstore(trust_config=state / "config.json")
-        with signer(state, public=public) as found:
-            bundle = found.sign_statement(statement)
-            root = found.authority.trusted_root_json
+    config = ClientTrustConfig.from_json(github.trust_config_json)
+    token = github.workflow_token(replace(RUN, ref=ref))
+    with SigningContext.from_trust_config(config).signer(token) as session:
+        bundle = session.sign_dsse(SigstoreStatement(statement.to_bytes())).to_json()
+    root = github.trusted_root_json
     verify_statement(
         json.loads(bundle),
         predicate_type=PROVENANCE_TYPE,
@@ -290,7 +288,7 @@ def tags(**change: str | None) -> GithubSource:
     return GithubSource.model_validate(honest | change)
 
 
-def test_s3_a_tag_is_accepted(github: tuple[LocalSigstore, Path]) -> None:
+def test_s3_a_tag_is_accepted(github: LocalSigstore) -> None:
     by_workflow(github, "refs/tags/v1.2.3", tags())
     by_workflow(github, "refs/tags/v1.2.3", tags(ref="refs/tags/v1.2.3", ref_pattern=None))
 
@@ -308,7 +306,7 @@ def test_s3_a_tag_is_accepted(github: tuple[LocalSigstore, Path]) -> None:
         "refs/tags/v1/evil",
     ],
 )
-def test_s3_a_branch_or_a_pull_request_is_not(github: tuple[LocalSigstore, Path], ref: str) -> None:
+def test_s3_a_branch_or_a_pull_request_is_not(github: LocalSigstore, ref: str) -> None:
     with pytest.raises(VerificationError) as caught:
         by_workflow(github, ref, tags())
     assert (caught.value.code, caught.value.step) == (Code.BUNDLE_SOURCE, 2)
