@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 from typing import Any
 
-from tests.conformance.corpus import HOME, difference, read_document
+from tests.conformance.corpus import HOME, difference, read_document, read_given
 from tests.conformance.evidence_mutations import EVIDENCE_MUTATIONS
 from tests.conformance.mutation import Mutation
 from tests.conformance.recorded_mutations import (
@@ -38,15 +39,27 @@ def case_files() -> Iterator[tuple[str, bytes]]:
 def _accepted() -> Iterator[Json]:
     for path in sorted((HOME / "documents").glob("*.json")):
         caller = "release" if path.stem == "release" else "evidence"
-        yield {
-            "version": 1,
-            "name": f"accept-{path.stem}",
-            "attack": None,
-            "verify": caller,
-            "document": {"of": path.stem},
-            "given": {"of": caller},
-            "expected": {"verdict": "accept"},
-        }
+        yield _accept(path.stem, path.stem, caller, {})
+    now = datetime.fromisoformat(read_given("release")["now"])
+    for name, changes in (
+        ("release-for-azure", {"policy.platform": "azure-trusted-launch"}),
+        ("release-never-seen", {"known_sequence": None}),
+        ("release-made-minutes-ahead", {"now": (now - timedelta(minutes=4)).isoformat()}),
+        ("release-on-its-last-day", {"now": (now + timedelta(days=29)).isoformat()}),
+    ):
+        yield _accept(name, "release", "release", changes)
+
+
+def _accept(name: str, document: str, caller: str, changes: Json) -> Json:
+    return {
+        "version": 1,
+        "name": f"accept-{name}",
+        "attack": None,
+        "verify": caller,
+        "document": {"of": document},
+        "given": {"of": caller, **({"changes": changes} if changes else {})},
+        "expected": {"verdict": "accept"},
+    }
 
 
 def _rejected(mutation: Mutation) -> Json:

@@ -74,8 +74,19 @@ def test_toml_reads_back_equal() -> None:
         "rebuilders": {"threshold": 1, "identities": [{"issuer": "i", "identity": "you"}]},
     }
     document["release"]["revoked"] = [4, 5]
+    document["vtpm"]["allowed"] = {"0": ["ab" * 32], "7": ["cd" * 32, "ef" * 32]}
     policy = Policy.from_mapping(document)
     assert Policy.from_bytes(policy.to_toml().encode()) == policy
+
+
+@pytest.mark.parametrize(
+    "allowed",
+    [{"0": []}, {"00": ["ab" * 32]}, {"24": ["ab" * 32]}, {"-1": ["ab" * 32]}, {"0": ["AB" * 32]}],
+    ids=str,
+)
+def test_firmware_that_is_allowed_is_a_register_and_its_values(allowed: object) -> None:
+    error = refusal(changed("vtpm.allowed", allowed))
+    assert error.code in {Code.POLICY_INVALID, Code.POLICY_EMPTY}
 
 
 @given(st.text(st.characters(codec="utf-8"), min_size=1, max_size=40).filter(str.strip))
