@@ -70,4 +70,4 @@ def reproduce(
     for name, digest in made.products.items():
         print(f"{digest.hex}  {name}")
     print(f"the same as {claim.name} {claim.sequence}; signed in {out}")
-    print(f"add it to the release: ./do invoke chain.add {out} {release}")
+    print(f"add it to the release: ./do invoke chain.add {out} {folder or 'RELEASE'}")

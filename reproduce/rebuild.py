@@ -26,7 +26,7 @@ from reproduce.surroundings import FOLDER, Surroundings, as_another_user
 from supply_chain import process
 from supply_chain.attest.rebuild import RebuiltStep
 from supply_chain.digest import sha256_file
-from supply_chain.errors import BuildError
+from supply_chain.errors import BuildError, CommandError
 from supply_chain.host import BOOT_PROGRAMS, BUILD_PROGRAMS, require, require_root
 from supply_chain.step import step_key
 from supply_chain.workspace import scratch_dir
@@ -41,6 +41,10 @@ if TYPE_CHECKING:
 
 STEPS = (ENGINE, APP_DISK, OS_IMAGE)
 """What is rebuilt when nothing is chosen, and the measurements where they can be compared."""
+
+
+_LAST_LINES = 12
+"""How much of a failed build's output is repeated."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,9 +110,7 @@ def rebuilt(
         for step in steps:
             arguments = ["build", "--offline", "--only", step.name, *(["--debug"] if debug else [])]
             with site.progress.step(f"rebuild {step.name}"):
-                process.run(
-                    around.argv("invoke", arguments), cwd=copy, env=around.environment(copy)
-                )
+                _run(around, arguments, copy, step.name)
         made = [_hashed(step, done[step.name], copy / "build") for step in steps]
         yield Rebuild(
             steps=tuple(made),
@@ -209,6 +211,18 @@ def _settled(around: Surroundings, site: Site, copy: Path) -> Surroundings:
             give(copy.parent, 0)
             return replace(around, shift=0)
     return around
+
+
+def _run(around: Surroundings, arguments: Sequence[str], copy: Path, name: str) -> None:
+    argv = around.argv("invoke", arguments)
+    try:
+        process.run(argv, cwd=copy, env=around.environment(copy))
+    except CommandError as exc:
+        # Its own words, and no command to replay: the place where it ran is gone.
+        last = exc.stderr.decode(errors="replace").strip().splitlines()[-_LAST_LINES:]
+        raise BuildError(
+            "\n".join([f"{name} could not be rebuilt; nothing was changed or signed:", *last])
+        ) from exc
 
 
 def _hashed(step: Step, materials: Mapping[str, Sha256], build: Path) -> RebuiltStep:

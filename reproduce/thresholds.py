@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from reproduce.confirm import confirm, read_rebuildable, require_equal
 from reproduce.rebuild import rebuilt
 from supply_chain.attest.rebuild import LOCAL_REBUILDER
+from supply_chain.attest.trust import LOCAL
 from supply_chain.claimed import payload_of
 from supply_chain.errors import BuildError
 from supply_chain.rebuilds import add_rebuild, write_rebuild
@@ -32,7 +33,11 @@ def rebuild_here(site: Site, release: Path) -> None:
         BuildError: the rebuild failed, or made something else.
     """
     wanted = [name for name, count in site.chain.thresholds.by_step().items() if count > 1]
-    if not wanted or LOCAL_REBUILDER not in {who.identity for who in site.chain.rebuilders}:
+    local = site.sigstore == LOCAL and LOCAL_REBUILDER in {
+        who.identity for who in site.chain.rebuilders
+    }
+    if not wanted or not local:
+        # Elsewhere it would be one identity that signs twice.
         return
     claim, folder = read_rebuildable(release)
     with rebuilt(site, claim, release=folder, only=wanted) as made:

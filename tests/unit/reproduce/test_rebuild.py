@@ -19,13 +19,16 @@ from reproduce.confirm import read_rebuildable, require_equal
 from reproduce.differences import FOLDER, REPORT
 from reproduce.rebuild import Rebuild, lay_sources
 from reproduce.thresholds import awaited, require_none_awaited
+from supply_chain.attest.config import Thresholds
 from supply_chain.attest.rebuild import RebuiltStep
 from supply_chain.claimed import Claim, ClaimedStep
 from supply_chain.digest import sha256_bytes, sha256_file
 from supply_chain.errors import BuildError, NotReproducibleError
 from supply_chain.inputs.tree import Tree
 from supply_chain.progress import SilentProgress
+from supply_chain.step import StepResult
 from supply_chain.workspace import EPOCH, Workspace
+from tests.simulators.rebuilt_release import Bench
 from tests.unit.reproduce.test_inside import IDENTITY
 
 NOW = datetime(2026, 5, 4, tzinfo=UTC)
@@ -204,6 +207,57 @@ class TestThresholds:
 
     def test_without_a_release_nobody_is_awaited(self, site: Site) -> None:
         require_none_awaited(site, {})
+
+    @pytest.fixture
+    def waiting(
+        self, site: Site, checkout: Path, tmp_path: Path
+    ) -> tuple[Site, Bench, dict[str, StepResult]]:
+        """A signed release that wants two functionaries, and the steps that it was made of."""
+        bench = Bench(tmp_path / "bench")
+        site.workspace.dist.mkdir()
+        (bench.root / "release").rename(site.workspace.release)
+        thresholds = Thresholds.model_validate({"engine": 2, "app-disk": 2, "os-image": 2})
+        chain = site.chain.model_copy(update={"thresholds": thresholds})
+        there = read_site(checkout, environ={}, progress=SilentProgress(), clock=lambda: NOW)
+        steps = {step.name: step for step in declared_steps(there)}
+        results = {
+            name: StepResult(
+                step=steps[name],
+                folder=site.workspace.build / name,
+                key=sha256_bytes(b"key"),
+                materials=claimed.materials,
+                products=claimed.products,
+                started=NOW,
+                finished=NOW,
+                rebuilt=False,
+            )
+            for name, claimed in bench.claim.steps.items()
+        }
+        return dataclasses.replace(site, chain=chain), bench, results
+
+    def test_others_are_awaited_until_their_links_are_there(
+        self, waiting: tuple[Site, Bench, dict[str, StepResult]], tmp_path: Path
+    ) -> None:
+        site, bench, results = waiting
+        with pytest.raises(BuildError) as caught:
+            require_none_awaited(site, results)
+        said = str(caught.value)
+        assert "./do invoke reproduce --only engine --only app-disk --only os-image" in said
+        assert f"./do invoke chain.add REBUILD {site.workspace.release}" in said
+        bench.add(bench.rebuild(tmp_path / "one", steps=("engine",)), site.workspace.release)
+        with pytest.raises(BuildError, match="waits for rebuilders of app-disk, os-image;"):
+            require_none_awaited(site, results)
+        bench.add(bench.rebuild(tmp_path / "all"), site.workspace.release)
+        require_none_awaited(site, results)
+
+    def test_nobody_is_awaited_for_what_is_not_built_any_more(
+        self, waiting: tuple[Site, Bench, dict[str, StepResult]]
+    ) -> None:
+        site, _, results = waiting
+        engine = dataclasses.replace(
+            results["engine"], products={"engine/model.gguf": sha256_bytes(b"newer")}
+        )
+        require_none_awaited(site, results | {"engine": engine})
 
 
 class TestSteps:

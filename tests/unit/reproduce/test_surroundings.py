@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import os
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -106,6 +108,41 @@ def test_the_exit_status_is_the_modules(place: Path) -> None:
         around.argv("ends", ["7"]), cwd=place, env=around.environment(place), check=False
     )
     assert done.returncode == 7
+
+
+@pytest.mark.root
+def test_it_ends_with_whoever_started_it(place: Path) -> None:
+    (place / "stays.py").write_text(
+        "import os, pathlib, time\n"
+        "pathlib.Path('pid.new').write_text(str(os.getpid()))\n"
+        "os.rename('pid.new', 'pid')\n"
+        "time.sleep(600)\n"
+    )
+    around = Surroundings()
+    give(place.parent, around.shift)
+    log = place / "log"
+    started = process.spawn(
+        ["env", "-C", str(place), *around.argv("stays", [])],
+        stdout=log,
+        env=around.environment(place),
+    )
+    try:
+        eventually((place / "pid").exists)
+        inner = int((place / "pid").read_text())
+        assert inner != started.pid
+        started.kill()
+        started.wait()
+        eventually(lambda: not Path(f"/proc/{inner}").exists())
+    finally:
+        started.kill()
+        started.wait()
+
+
+def eventually(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 def test_a_listing_is_what_scandir_is(tmp_path: Path) -> None:

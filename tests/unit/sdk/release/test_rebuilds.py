@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import random
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -230,6 +231,21 @@ def test_a_known_rebuilder_whose_statement_was_changed(desk: Desk, rebuilt: Json
     assert desk.refusal(desk.policy(1, desk.identity()), evil).code is Code.BUNDLE_SIGNATURE
 
 
+def test_no_byte_of_a_statement_can_be_changed(desk: Desk, rebuilt: Json) -> None:
+    """Sampled: whatever is flipped, the release is refused, in step 3 or as no JSON in step 2."""
+    policy = desk.policy(1, desk.identity())
+    statement = json.dumps(rebuilt).encode()
+    whole = json.loads(desk.honest.evidence) | {"rebuilds": [rebuilt]}
+    evidence = json.dumps(whole).encode()
+    begin = evidence.index(statement)
+    chance = random.Random(20261125)
+    for at in sorted(chance.sample(range(len(statement)), 150)):
+        changed = bytearray(evidence)
+        changed[begin + at] ^= 1 << chance.randrange(7)
+        with pytest.raises(VerificationError):
+            verify_release(bytes(changed), policy, desk.honest.now)
+
+
 def test_what_is_no_bundle(desk: Desk) -> None:
     policy = desk.policy(1, desk.identity())
     assert desk.refusal(policy, {"a": 1}).code is Code.BUNDLE_MALFORMED
@@ -293,6 +309,17 @@ class TestPolicy:
 
     def test_a_trust_root_that_is_none(self, desk: Desk) -> None:
         assert self.refusal(desk, desk.identity(trusted_root="{}")) is Code.POLICY_TRUST_ROOT
+
+    def test_a_name_on_github_that_is_no_workflow(self, desk: Desk) -> None:
+        source = {
+            "repository": "https://github.com/o/n",
+            "workflow": ".github/workflows/rebuild.yml",
+            "ref": "refs/tags/v1",
+        }
+        named = {"issuer": GITHUB_ISSUER, "identity": "o/n", "github": source}
+        assert self.refusal(desk, named) is Code.POLICY_INVALID
+        workflow = "https://github.com/o/n/.github/workflows/rebuild.yml@refs/tags/v1"
+        assert desk.policy(1, named | {"identity": workflow}).rebuilders.threshold == 1
 
     def test_github_without_its_source(self, desk: Desk) -> None:
         assert self.refusal(desk, {"issuer": GITHUB_ISSUER, "identity": "x"}) is Code.POLICY_INVALID
