@@ -215,16 +215,15 @@ class TestExpiry:
             assert session.release.sequence == 3
 
     def test_a_guest_of_the_release_before_is_refused_then(
-        self,
-        deployed: Deployed,
-        publisher: Publisher,
-        times: list[datetime],
-        week: Callable[[], None],
+        self, deployed: Deployed, publisher: Publisher, times: list[datetime]
     ) -> None:
+        """Its evidence is two minutes old, and was about another release."""
         other = following(deployed, publisher, PLATFORMS["qemu-swtpm"])
+        times.append(publisher.now + timedelta(days=7, minutes=-1))
         with connect(deployed, publisher.client(), lambda: times[-1]) as session:
-            week()
-            publisher.publish(other, later=timedelta(days=7, seconds=1))
+            session.completion("Once")
+            times.append(times[-1] + timedelta(minutes=2))
+            publisher.publish(other, later=times[-1] - publisher.now)
             refused(session, deployed, Code.MEASUREMENT_MISMATCH)
 
     def test_what_was_revoked_meanwhile_is_refused_then(
