@@ -257,6 +257,15 @@ class TestExplain:
         assert difference["sentence"].startswith("the application disk")
         assert sha256(OTHER_APP[0][1]).hex() in difference["raw"][0]
 
+    def test_a_part_that_only_one_of_them_has(self, tmp_path: Path, capsys: Capture) -> None:
+        one = self.predicted(tmp_path / "1.json")
+        two = self.predicted(tmp_path / "2.json", APP[:1])
+        (difference,) = run(capsys, "explain", one, two)["differences"]
+        assert difference["pcrs"] == [15]
+        assert difference["raw"] == [
+            f"PCR 15, sealed: expected {sha256(APP[1][1]).hex()}, got none"
+        ]
+
     def test_two_releases_that_are_equal(self, tmp_path: Path, capsys: Capture) -> None:
         one = self.predicted(tmp_path / "1.json")
         assert main(["explain", one, one]) == ExitCode.DONE
@@ -303,9 +312,19 @@ class TestExplain:
         out = capsys.readouterr().out
         assert "PCR 15: event 1, app-disk is not that of 1.json (block_size: 512 in place of" in out
 
+    def test_two_guests_on_no_platform(self, tmp_path: Path, capsys: Capture) -> None:
+        one = self.booted(tmp_path / "1.json")
+        error = refused(capsys, "explain", one, one, "--platform", "moon")
+        assert error["message"].endswith("got moon")
+
     def test_the_other_way_round(self, tmp_path: Path, capsys: Capture) -> None:
         arguments = [self.booted(tmp_path / "g.json"), self.predicted(tmp_path / "r.json")]
         assert "exchange the two" in refused(capsys, "explain", *arguments)["message"]
+
+    def test_a_platform_that_both_have(self, tmp_path: Path, capsys: Capture) -> None:
+        one = self.predicted(tmp_path / "1.json")
+        found = run(capsys, "explain", one, one, "--platform", "qemu-swtpm")
+        assert found["platform"] == "qemu-swtpm"
 
     @pytest.mark.parametrize("name", ["azure-trusted-launch", "moon"])
     def test_a_platform_that_is_not_there(self, tmp_path: Path, capsys: Capture, name: str) -> None:

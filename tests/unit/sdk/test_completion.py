@@ -87,6 +87,7 @@ def test_t5_a_failure_does_not_repeat_the_prompt() -> None:
         (b"[]", Code.FORMAT_SCHEMA),
         (b'"text"', Code.FORMAT_SCHEMA),
         (b'{"choices":[]}', Code.FORMAT_SCHEMA),
+        (b'{"choices":[1]}', Code.FORMAT_SCHEMA),
         (b'{"choices":[{}]}', Code.FORMAT_SCHEMA),
         (b'{"choices":[{"text":1}]}', Code.FORMAT_SCHEMA),
     ],

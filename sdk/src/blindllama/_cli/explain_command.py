@@ -40,6 +40,7 @@ def run(options: argparse.Namespace, output: Output) -> None:
 
 
 def _platform(wanted: str | None, *predicted: Predicted) -> PlatformName:
+    """Return the platform that was asked for, if all have it, or the first that all have."""
     common = set(PlatformName).intersection(*(one.platforms for one in predicted))
     if wanted is not None and wanted in common:
         return PlatformName(wanted)
@@ -59,7 +60,7 @@ def _on_a_machine(
         platform = _platform(wanted, expected)
         prediction = expected.platforms[platform]
     else:
-        platform = PlatformName(wanted or PlatformName.QEMU_SWTPM)
+        platform = _platform(wanted)
         prediction = as_prediction(expected, platform)
     others = [
         KnownRelease(name=one.name, expected=one.platforms[platform])

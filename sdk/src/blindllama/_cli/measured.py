@@ -68,7 +68,7 @@ def read_measured(path: Path) -> Predicted | Booted:
     """
     file = evidence_path(path)
     data = read_claims_file(file)
-    document: Any = parse_json(data, limit=_LIMIT, step=_STEP, what=str(file))
+    document: Any = parse_json(data, limit=_LIMIT, step=_STEP, what="file")
     if not isinstance(document, dict):
         raise UsageError(f"{file}; expected a release's or a guest's evidence, or measurements")
     if "layout" in document and "measurements" in document:

@@ -70,6 +70,13 @@ def test_verify_of_a_release_refuses_as_ever(deployed: Deployed, capsys: Capture
     assert document["report"]["checks"][0]["status"] == "failed"
 
 
+def test_a_release_that_cannot_be_read(deployed: Deployed, capsys: Capture) -> None:
+    policy = deployed.arguments[-2:]
+    missing = ["--release", str(deployed.folder / "missing.json"), *policy, "--release-only"]
+    assert main(["verify", *missing]) == ExitCode.USAGE
+    assert "missing.json" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("extra", [["--release-only"], ["--release-only", "--memory", "m"]])
 def test_a_release_alone_has_no_server(
     deployed: Deployed, capsys: Capture, extra: list[str]
