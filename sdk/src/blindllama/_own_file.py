@@ -11,6 +11,7 @@ import os
 import sys
 import tempfile
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from blindllama.errors import UsageError
@@ -22,7 +23,6 @@ else:
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 __all__ = ["OwnFile"]
 
@@ -93,7 +93,7 @@ class OwnFile:
     def _replace(self, data: bytes) -> None:
         folder = self._path.parent
         descriptor, name = tempfile.mkstemp(dir=folder, prefix=f".{self._path.name}.")
-        aside = self._path.with_name(os.path.basename(name))  # noqa: PTH119 - a str, not a path
+        aside = Path(name)
         try:
             with os.fdopen(descriptor, "wb") as file:
                 file.write(data)

@@ -65,8 +65,10 @@ class ReleaseSource:
         return self.verdict(now, Report(clock=time.perf_counter))
 
     def _verified(self, now: datetime, report: Report) -> tuple[VerifiedRelease, Policy]:
-        with report.check(1):
-            given = None if self.policy is None else _given(self.policy)
+        given = None
+        if self.policy is not None:
+            with report.check(1):
+                given = _given(self.policy)
         if isinstance(self.release, Repository):
             return self._from_repository(self.release, given, now, report)
         if given is None:

@@ -134,6 +134,8 @@ def test_a_repository_that_is_refused_fails_check_4(
     report = caught.value.report
     assert report is not None
     assert report.failure is report.checks[3]
+    others = {check.status for check in report.checks if check.step != 4}
+    assert others == {Status.NOT_RUN}  # the policy would have come from there
     assert deployed.server.handshakes == 0
 
 

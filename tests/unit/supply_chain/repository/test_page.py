@@ -14,42 +14,10 @@ import pytest
 from invoke import Collection, Program
 
 from blindllama import Repository
-from blindllama.measurements import measurements_file
 from supply_chain import _index_tasks
-from supply_chain.attest.signing import signer
-from supply_chain.digest import sha256_bytes
 from supply_chain.passphrase import VARIABLE
-from supply_chain.progress import SilentProgress
-from supply_chain.release import write_release
 from supply_chain.workspace import CACHE_VARIABLE
-from tests.simulators.signed_release import (
-    PLATFORMS,
-    PRODUCTS,
-    RELEASE_FILES,
-    make_signed_release,
-)
-
-
-def release_folder(root: Path, sequence: int) -> None:
-    """A release in `dist` whose disks are a few bytes long, with its policy beside it."""
-    products = {name: sha256_bytes(name.encode()) for name in PRODUCTS}
-    files = {}
-    for path, product in RELEASE_FILES.items():
-        files[path] = root / "made" / path
-        files[path].parent.mkdir(exist_ok=True)
-        files[path].write_bytes((product or path).encode())
-    files["measurements.json"].write_bytes(measurements_file(debug=False, platforms=PLATFORMS))
-    made = make_signed_release(root / "state", products=products, sequence=sequence)
-    with signer(root / "state") as signing:
-        write_release(
-            root / "dist" / "release",
-            files=files,
-            chain=made.chain,
-            index=made.index,
-            sign=signing.sign_statement,
-            progress=SilentProgress(),
-        )
-    (root / "dist" / "policy.toml").write_text(made.policy_toml)
+from tests.simulators.release_folder import made_folder
 
 
 @pytest.fixture
@@ -87,7 +55,7 @@ def test_the_commands_of_the_page(
     versions = []
     for command in told:
         if command == "release":
-            release_folder(root, sequence=1)
+            made_folder(root / "dist")
         elif not command.startswith("index.serve"):  # which never ends; test_serve is about it
             run(command)
         if (root / "dist" / "repository" / "timestamp.json").exists() and "init" not in command:
@@ -114,7 +82,7 @@ _index_tasks.serve(Context())
 
 def test_serve(checkout: Path, checkout_of_its_own: Path) -> None:
     root = checkout_of_its_own
-    release_folder(root, sequence=1)
+    made_folder(root / "dist")
     for command in ("index.init", "index.publish"):
         run(command)
     with subprocess.Popen(
@@ -152,11 +120,11 @@ def test_what_a_command_complains_of(
     complaint: str,
 ) -> None:
     if "trust-config" in command:
-        release_folder(checkout_of_its_own, sequence=1)
+        made_folder(checkout_of_its_own / "dist")
         (checkout_of_its_own / "trust.json").write_text("[]")
         (checkout_of_its_own / "other.json").write_text('{"trustedRoot":{},"signingConfig":{}}')
     elif command == "index.publish":
-        release_folder(checkout_of_its_own, sequence=1)
+        made_folder(checkout_of_its_own / "dist")
         (checkout_of_its_own / "dist/release/evidence.json").unlink()
     run(command)
     captured = capsys.readouterr()
