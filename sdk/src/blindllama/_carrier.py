@@ -18,6 +18,7 @@ from urllib3.response import BaseHTTPResponse
 from blindllama._attestor import Attestor
 from blindllama._channel import Origin
 from blindllama._failure import network_error
+from blindllama._interruption import Interruption, interruptible
 from blindllama._pool import AttestedPool, check_origin
 from blindllama.errors import Code, NetworkError, UsageError, VerificationError
 
@@ -139,8 +140,10 @@ class Carrier:
         with self.translated():
             check_origin(url, self.origin, Code.CHANNEL_ORIGIN)
 
-    def send(self, outgoing: Outgoing) -> Answer:
+    def send(self, outgoing: Outgoing, interruption: Interruption | None = None) -> Answer:
         """Send a request, once, and return its answer when its head is there.
+
+        Another thread may end the wait with `interruption`.
 
         Raises:
             VerificationError: the peer was refused, or its answer leads elsewhere.
@@ -156,7 +159,7 @@ class Carrier:
             connect=outgoing.connect_s or self.timeout_s, read=outgoing.answer_s or ANSWER_TIMEOUT_S
         )
         try:
-            with self.translated():
+            with self.translated(), interruptible(interruption):
                 response = self.pool.urlopen(
                     outgoing.method,
                     outgoing.target,

@@ -14,6 +14,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 from blindllama._carrier import ANSWER_TIMEOUT_S, Answer, Carrier, Outgoing
+from blindllama._interruption import Interruption
 from blindllama.errors import UsageError
 
 if TYPE_CHECKING:
@@ -207,11 +208,12 @@ class _Handover:
     def __init__(self, carrier: Carrier) -> None:
         self._carrier = carrier
         self._lock = threading.Lock()
+        self._interruption = Interruption()
         self._abandoned = False
         self._answer: Answer | None = None
 
     def send(self, outgoing: Outgoing) -> Answer:
-        answer = self._carrier.send(outgoing)
+        answer = self._carrier.send(outgoing, self._interruption)
         with self._lock:
             self._answer = answer
             if self._abandoned:
@@ -219,6 +221,8 @@ class _Handover:
         return answer
 
     def abandon(self) -> None:
+        # The guest is told by the end of the connection, and need not answer any more.
+        self._interruption.interrupt()
         with self._lock:
             self._abandoned = True
             if self._answer is not None:

@@ -20,6 +20,7 @@ from urllib3.connectionpool import HTTPSConnectionPool
 from urllib3.response import BaseHTTPResponse
 
 from blindllama._channel import DisconnectedError, Origin, parse_origin, tls_context
+from blindllama._interruption import own_connection
 from blindllama.errors import ChannelBindingError, Code, FormatError, NetworkError, UsageError
 
 __all__ = ["AttestedPool", "Gate", "check_origin"]
@@ -93,6 +94,8 @@ class AttestedConnection(HTTPSConnection):
         if self.sock is None or not self._still_admitted():
             self.close()
             self.connect()
+        if self.sock is not None:
+            own_connection(self.sock)
         super().request(*args, **kwargs)
 
     def _open(self) -> None:

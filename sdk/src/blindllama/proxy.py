@@ -188,8 +188,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
         if self.close_connection:
             self.send_header("Connection", "close")
-        self.end_headers()
         self._log(str(answer.status))
+        self.end_headers()
 
     def _send_piece(self, piece: bytes) -> None:
         self.wfile.write(b"%x\r\n%b\r\n" % (len(piece), piece) if self._chunked else piece)
@@ -203,10 +203,10 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("X-Should-Retry", "false")
         self.send_header("Connection", "close")
         self.close_connection = True
+        self._log(f"{told.status.value} {told.message}")
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(body)
-        self._log(f"{told.status.value} {told.message}")
 
     def send_error(
         self,

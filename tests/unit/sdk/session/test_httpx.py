@@ -91,28 +91,58 @@ def test_an_event_loop_goes_on_while_the_server_is_silent(
 
 
 def test_a_task_may_be_cancelled_before_the_head(session: AttestedSession, server: Server) -> None:
-    proceed = threading.Event()
+    """The guest learns of it at once: it may be busy with this answer alone."""
+    gone = threading.Event()
 
     async def talk() -> None:
         loop, reached = asyncio.get_running_loop(), asyncio.Event()
 
-        def late(handler: BaseHTTPRequestHandler) -> None:
+        def think(handler: BaseHTTPRequestHandler) -> None:
             loop.call_soon_threadsafe(reached.set)
-            _wait(proceed)
-            handler.send_response(204)
-            handler.end_headers()
+            if handler.rfile.read(1) == b"":
+                gone.set()
 
-        server.application = late
+        server.application = think
         async with session.async_httpx() as client:
             task = asyncio.create_task(client.get("/"))
             await reached.wait()
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task
-            proceed.set()
-            assert (await client.get("/")).status_code == 204
+            server.application = OpenAiServer(server)
+            assert (await client.get("/v1/models")).status_code == 200
 
     asyncio.run(talk())
+    assert gone.wait(30)
+
+
+def test_a_task_that_is_cancelled_while_the_guest_is_asked_for_evidence_sends_nothing(
+    session: AttestedSession, server: Server
+) -> None:
+    proceed = threading.Event()
+
+    async def talk() -> None:
+        loop, reached = asyncio.get_running_loop(), asyncio.Event()
+
+        def hold() -> None:
+            loop.call_soon_threadsafe(reached.set)
+            _wait(proceed)
+
+        server.attesting = hold
+        async with session.async_httpx() as client:
+            task = asyncio.create_task(client.post("/", content=b"a secret"))
+            await reached.wait()
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            proceed.set()
+
+    asyncio.run(talk())
+    # The next request waits for the evidence that the cancelled one has asked for.
+    server.application = OpenAiServer(server)
+    assert session.get("/v1/models").status_code == 200
+    assert server.paths == ["/v1/models"]
+    assert server.attestations == 1
 
 
 def test_a_task_may_be_cancelled_in_the_middle(session: AttestedSession, server: Server) -> None:

@@ -303,6 +303,28 @@ def test_a_program_that_goes_away_in_the_middle(running: Running, server: Server
     assert running.ask("POST", COMPLETIONS, b"{}")[0] == 200
 
 
+def test_a_program_that_goes_away_ends_the_answer(running: Running, server: Server) -> None:
+    """The guest learns of it: it may be busy with this answer alone."""
+    gone = threading.Event()
+
+    def talk(handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(200)
+        handler.send_header("Transfer-Encoding", "chunked")
+        handler.end_headers()
+        try:
+            while True:
+                handler.wfile.write(b"4\r\nmore\r\n")
+        except OSError:
+            gone.set()
+
+    server.application = talk
+    address = urlsplit(running.proxy.url)
+    with socket.create_connection((address.hostname, address.port), TIMEOUT_S) as connection:
+        connection.sendall(HEAD + b"Content-Length: 0\r\n\r\n")
+        assert connection.recv(12) == b"HTTP/1.1 200"
+    assert gone.wait(30)
+
+
 def test_an_answer_that_breaks_off_has_no_end(running: Running, server: Server) -> None:
     def break_off(handler: BaseHTTPRequestHandler) -> None:
         handler.send_response(200)
