@@ -95,16 +95,17 @@ def init(_context: Context, owner: str = "", public: str = "") -> None:
     path = ROOT / CHAIN_NAME
     if owner:
         replace_file(path, with_owner(path.read_text(), owner, public).encode())
+    known = partial(known_passphrase, os.environ, "the layout's owner")
     for choice in read_chain(path).owners:
         if isinstance(choice, FileOwner):
             key, done = init_owner_key(
                 workspace.state,
                 new=partial(new_passphrase, os.environ),
-                known=partial(known_passphrase, os.environ, "the layout's owner"),
+                known=known,
             )
             print(f"owner {key.keyid}: {done}")
         elif isinstance(choice, SignerOwner):
-            key = uri_owner(choice.uri, read_public_key(ROOT / choice.public))
+            key = uri_owner(choice.uri, read_public_key(ROOT / choice.public), secret=known)
             key.sign(b"can it sign?")
             print(f"owner {key.keyid}: signs")
         else:

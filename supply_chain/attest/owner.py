@@ -127,7 +127,7 @@ def open_owners(
         root: The checkout, where files of public keys are.
         state: The build's state folder, where the owner's own key is.
         builder: Who signs the release: a Sigstore owner must be known to the same instance.
-        passphrase: Asked for when the key in the state folder is encrypted.
+        passphrase: Asked for when the key in the state folder is encrypted, or a module has a PIN.
 
     Raises:
         SigningError: an owner cannot sign.
@@ -138,7 +138,9 @@ def open_owners(
             if isinstance(choice, FileOwner):
                 found.append(owner_key(state, passphrase=passphrase))
             elif isinstance(choice, SignerOwner):
-                found.append(uri_owner(choice.uri, read_public_key(root / choice.public)))
+                found.append(
+                    uri_owner(choice.uri, read_public_key(root / choice.public), secret=passphrase)
+                )
             else:
                 found.append(open_ones.enter_context(_identity_owner(choice, state, builder)))
         yield tuple(found)
@@ -242,20 +244,24 @@ def is_encrypted(state: Path) -> bool | None:
     return _ENCRYPTED in read_secret(path) if path.exists() else None
 
 
-def uri_owner(uri: str, public_pem: bytes) -> KeyOwner:
+def uri_owner(
+    uri: str, public_pem: bytes, *, secret: Callable[[], bytes] | None = None
+) -> KeyOwner:
     """The owner behind a securesystemslib signer URI.
 
     Args:
         uri: Such as `file2:/path/key.pem`, `hsm:…`, `gcpkms:…`, `awskms:…`.
         public_pem: The public key, PEM: ed25519, ECDSA P-256, or RSA of 2048 bits or more, which
             signs with PSS.
+        secret: Asked for when whoever holds the key wants one, such as a module's PIN.
 
     Raises:
         SigningError: The key is of another kind, or nothing installed signs with the URI.
     """
     public = _public_key(public_pem)
     try:
-        return KeyOwner(KeySigner.from_priv_key_uri(uri, public))
+        handler = None if secret is None else lambda _what: secret().decode()
+        return KeyOwner(KeySigner.from_priv_key_uri(uri, public, handler))
     except (SecureSystemsError, StorageError, UnsupportedAlgorithm, ValueError, OSError) as exc:
         # What comes after the colon may be a credential of the service.
         raise SigningError(f"owner {uri.partition(':')[0]}: cannot sign with it: {exc}") from exc

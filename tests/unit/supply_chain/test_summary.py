@@ -7,10 +7,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from invoke import Context, Exit
 
 from blindllama.errors import Code, VerificationError
 from blindllama.policy import Policy
 from blindllama.release import VerifiedRelease, verify_release
+from supply_chain import _chain_tasks
 from supply_chain.attest.signing import signer
 from supply_chain.attest.summary import LOCAL_VERIFIER
 from supply_chain.release import SUMMARY, ReleaseError, read_release, verify_folder
@@ -100,3 +102,14 @@ def test_a_summary_of_other_documents_is_refused(summarised: Summarised) -> None
             summarised.folder, summarised.verified, summarised.policy, now=summarised.now
         )
     assert caught.value.code == "build.release"
+
+
+def test_the_task_says_whose_verdict_there_is(
+    summarised: Summarised, capsys: pytest.CaptureFixture[str]
+) -> None:
+    policy = summarised.folder.parent / "policy.toml"
+    _chain_tasks.verify(Context(), str(summarised.folder), str(policy))
+    assert f"SLSA_BUILD_LEVEL_1, says {LOCAL_VERIFIER}" in capsys.readouterr().out
+    summarised.write(identity="https://blindllama.dev/verifiers/impostor")
+    with pytest.raises(Exit, match=r"refused in step 2, bundle\.identity"):
+        _chain_tasks.verify(Context(), str(summarised.folder), str(policy))

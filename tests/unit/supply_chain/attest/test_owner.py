@@ -9,6 +9,12 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from securesystemslib.signer import (  # type: ignore[attr-defined]
+    SIGNER_FOR_URI_SCHEME,
+    Key,
+    Signature,
+)
+from securesystemslib.signer import Signer as KeySigner  # type: ignore[attr-defined]
 
 from supply_chain.attest.config import FileOwner, IdentityOwner, OwnerChoice, SignerOwner
 from supply_chain.attest.owner import (
@@ -141,10 +147,39 @@ def test_a_public_key_that_clients_do_not_take(key: PrivateKey) -> None:
 
 def test_a_uri_that_nothing_here_signs_with() -> None:
     public = public_pem(KINDS["ed25519"]())
-    for uri in ("carrier-pigeon:home", "file2:/nowhere/key.pem"):
+    for uri in ("carrier-pigeon:home", "file2:/nowhere/key.pem", "gcpkms:projects/x"):
         with pytest.raises(SigningError, match="cannot sign with it") as raised:
             uri_owner(uri, public)
         assert raised.value.code == "build.signing"
+
+
+class Module(KeySigner):
+    """A signer that wants a PIN, registered as any other of securesystemslib's."""
+
+    def __init__(self, public_key: Key, pin: str) -> None:
+        self._public_key, self.pin = public_key, pin
+
+    @property
+    def public_key(self) -> Key:
+        return self._public_key
+
+    @classmethod
+    def from_priv_key_uri(
+        cls, priv_key_uri: str, public_key: Key, secrets_handler: Callable[[str], str] | None = None
+    ) -> Module:
+        assert priv_key_uri == "module:1"
+        assert secrets_handler is not None
+        return cls(public_key, secrets_handler("pin"))
+
+    def sign(self, payload: bytes) -> Signature:
+        raise OSError(f"the module refuses {len(payload)} bytes with PIN {self.pin}")
+
+
+def test_a_module_is_given_its_pin(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(SIGNER_FOR_URI_SCHEME, "module", Module)
+    owner = uri_owner("module:1", public_pem(KINDS["ed25519"]()), secret=lambda: b"1234")
+    with pytest.raises(SigningError, match="did not sign: the module refuses 4 bytes .* 1234"):
+        owner.sign(b"data")
 
 
 def test_what_is_no_public_key() -> None:
