@@ -187,11 +187,10 @@ class BundleVerifier:
             raise ProvenanceError(
                 f"Sigstore bundle: {exc}", code=Code.BUNDLE_OUTSIDE_VALIDITY, step=_STEP
             ) from exc
-        seen = json.loads(bundle.to_json())
         check_unread(
-            seen,
-            entries=_log_entries(seen),
-            stamps=_stamps(seen) if stamped else (),
+            document,
+            entries=_log_entries(document),
+            stamps=_stamps(document) if stamped else (),
             authorities=self.trust.stampers,
         )
         # A stamp that nobody verified tells no time.
