@@ -1,17 +1,18 @@
-"""Attacks T1 and T4: whatever is refused, not one byte of the application was sent."""
+"""Whatever is refused, not one byte of the application was sent.
+
+What a hostile server does to every transport is in test_hostile.py.
+"""
 
 from __future__ import annotations
 
 import socket
 import threading
 from collections.abc import Callable
-from ssl import TLSVersion
 from typing import Any
 
 import pytest
 
 from blindllama.errors import (
-    ChannelBindingError,
     Code,
     NetworkError,
     VerificationError,
@@ -21,7 +22,7 @@ from blindllama.session import AttestedSession
 from tests.simulators.attested_client import Clock, Nonces, new_session
 from tests.simulators.attested_server import WORDS, Answer, Server
 from tests.simulators.booted_guest import BootedGuest, encode, sha256, text
-from tests.unit.sdk.session.conftest import KEY, OTHER_KEY, refused
+from tests.unit.sdk.session.conftest import OTHER_KEY, refused
 
 Change = Callable[[dict[str, Any]], dict[str, Any]]
 
@@ -88,29 +89,6 @@ def test_another_release(session: AttestedSession, server: Server, guest: Booted
     refused(session, server, Code.MEASUREMENT_MISMATCH)
 
 
-def test_t1_a_relay_with_its_own_key(session: AttestedSession, server: Server) -> None:
-    # Its evidence is genuine, fresh, and about the guest's key.
-    server.use_key(OTHER_KEY)
-    refused(session, server, Code.EVIDENCE_KEY)
-
-
-def test_t1_a_relay_that_names_its_own_key(session: AttestedSession, server: Server) -> None:
-    server.use_key(OTHER_KEY)
-    server.answer = lambda document: Answer(body=encode({**document, "spki": text(OTHER_KEY.spki)}))
-    refused(session, server, Code.QUOTE_NONCE)
-
-
-def test_t1_a_relay_that_comes_later(session: AttestedSession, server: Server) -> None:
-    server.closes_after_answer = True
-    session.completion("first")
-    before = server.application_bytes
-    server.use_key(OTHER_KEY)
-    with pytest.raises(ChannelBindingError) as caught:
-        session.completion("a secret")
-    assert caught.value.code is Code.EVIDENCE_KEY
-    assert server.application_bytes == before
-
-
 def test_t1_a_second_replica_attests_itself(
     session: AttestedSession, server: Server, guest: BootedGuest
 ) -> None:
@@ -122,58 +100,15 @@ def test_t1_a_second_replica_attests_itself(
     assert server.attestations == 2
 
 
-JSON = {"Content-Type": "application/json"}
-
-
 @pytest.mark.parametrize(
     ("answer", "code"),
     [
-        (Answer(body=b"{}", headers={"Content-Type": "text/html"}), Code.EVIDENCE_CONTENT_TYPE),
         (Answer(body=b"{}", headers={}), Code.EVIDENCE_CONTENT_TYPE),
-        (Answer(headers={**JSON, "Content-Encoding": "gzip"}), Code.EVIDENCE_CONTENT_TYPE),
-        (Answer(body=b"x" * (1 << 20) + b"y"), Code.FORMAT_TOO_LARGE),
         (Answer(body=b"{}", status=400), Code.EVIDENCE_STATUS),
-        (Answer(body=b"{}", status=302, headers={**JSON, "Location": "/"}), Code.EVIDENCE_STATUS),
         (Answer(raw=b"SSH-2.0-x\r\n"), Code.EVIDENCE_STATUS),
-        (Answer(raw=b"HTTP/1.1 200 x\r\n" + b"A: b\r\n" * 200), Code.EVIDENCE_STATUS),
-        (
-            Answer(
-                raw=b"HTTP/1.1 200 x\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{}"
-            ),
-            Code.EVIDENCE_STATUS,
-        ),
-        (
-            Answer(
-                raw=b"HTTP/1.1 200 x\r\nContent-Type: application/json\r\n"
-                b"Transfer-Encoding: chunked\r\n\r\nffffff\r\n" + b"[" * 0xFFFFFF
-            ),
-            Code.FORMAT_TOO_LARGE,
-        ),
-        (
-            Answer(
-                raw=b"HTTP/1.1 200 x\r\nContent-Type: application/json\r\n"
-                b"Transfer-Encoding: chunked\r\n\r\n-1\r\n" + b"[" * (3 << 20)
-            ),
-            Code.FORMAT_TOO_LARGE,
-        ),
-        (Answer(raw=b"HTTP/1.1 100 x\r\nA: b\r\n\r\n" * 130_000), Code.FORMAT_TOO_LARGE),
         (Answer(body=b""), Code.FORMAT_NOT_JSON),
     ],
-    ids=[
-        "html",
-        "no type",
-        "compressed",
-        "too large",
-        "400",
-        "redirect",
-        "not HTTP",
-        "header flood",
-        "short",
-        "endless chunk",
-        "negative chunk",
-        "endless heads",
-        "empty",
-    ],
+    ids=["no type", "400", "not HTTP", "empty"],
 )
 def test_t4_hostile_answers(
     session: AttestedSession, server: Server, answer: Answer, code: Code
@@ -190,13 +125,6 @@ def test_t4_not_now(session: AttestedSession, server: Server, status: int) -> No
     assert server.application_bytes == 0
 
 
-def test_t4_a_server_that_hangs_up(session: AttestedSession, server: Server) -> None:
-    server.answer = lambda _: Answer(raw=b"")
-    with pytest.raises(NetworkError):
-        session.completion("a secret")
-    assert server.application_bytes == 0
-
-
 @pytest.mark.parametrize("raw", [None, b"HTTP/1.1 200 x\r\n" + b"A" * 60000], ids=["body", "head"])
 def test_t4_a_server_that_drips(server: Server, guest: BootedGuest, raw: bytes | None) -> None:
     server.answer = lambda document: Answer(body=encode(document), raw=raw, drip_s=0.02)
@@ -206,11 +134,6 @@ def test_t4_a_server_that_drips(server: Server, guest: BootedGuest, raw: bytes |
     ):
         session.completion("a secret")
     assert server.application_bytes == 0
-
-
-def test_tls_1_2_is_refused(session: AttestedSession, server: Server) -> None:
-    server.context = KEY.context(TLSVersion.TLSv1_2)
-    refused(session, server, Code.CHANNEL_TLS_VERSION)
 
 
 def test_a_server_without_tls(guest: BootedGuest) -> None:
