@@ -103,13 +103,6 @@ def publish(site: Site, results: Mapping[str, StepResult]) -> Published:
             _summarise(site, kept)
             return kept
         require_none_awaited(site, results)
-        now = site.clock()
-        index = ReleaseIndexPredicate(
-            name=site.engine.name,
-            sequence=_next_sequence(site.workspace, site.engine.name),
-            created=now,
-            expires=now + timedelta(days=site.chain.valid_days),
-        )
         measured = read_measured(results)
         with (
             site.signer() as identity,
@@ -119,9 +112,18 @@ def publish(site: Site, results: Mapping[str, StepResult]) -> Published:
                 root=site.workspace.root,
                 state=site.workspace.state,
                 builder=identity,
+                signer=site.signer,
                 passphrase=partial(known_passphrase, site.environ, "the layout's owner"),
             ) as owners,
         ):
+            # Who signs is found first: a forgotten passphrase costs no number.
+            now = site.clock()
+            index = ReleaseIndexPredicate(
+                name=site.engine.name,
+                sequence=_next_sequence(site.workspace, site.engine.name),
+                created=now,
+                expires=now + timedelta(days=site.chain.valid_days),
+            )
             chain = sign_chain(
                 list(results.values()),
                 measured=measured,

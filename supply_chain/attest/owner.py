@@ -22,7 +22,6 @@ from securesystemslib.signer import Signer as KeySigner  # type: ignore[attr-def
 from supply_chain.attest.config import FileOwner, SignerOwner
 from supply_chain.attest.config import IdentityOwner as IdentityChoice
 from supply_chain.attest.functionary import Functionary, functionary_of, functionary_signature
-from supply_chain.attest.signing import Signer, signer
 from supply_chain.attest.trust import SigningError
 from supply_chain.local_sigstore.keys import locked, private_folder, read_secret, write_secret
 from supply_chain.private_key import key_pem
@@ -30,6 +29,7 @@ from supply_chain.workspace import replace_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from securesystemslib.signer import (  # type: ignore[attr-defined]
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     )
 
     from supply_chain.attest.config import OwnerChoice, Person
+    from supply_chain.attest.signing import Signer
 
 OWNER_KEY = "owner.key.pem"
 OWNER_PUBLIC = "owner.public.pem"
@@ -118,6 +119,7 @@ def open_owners(
     root: Path,
     state: Path,
     builder: Signer,
+    signer: Callable[[str], AbstractContextManager[Signer]],
     passphrase: Callable[[], bytes],
 ) -> Iterator[tuple[Owner, ...]]:
     """The owners that the configuration names, able to sign for the length of the block.
@@ -126,7 +128,9 @@ def open_owners(
         choices: What `chain.toml` says.
         root: The checkout, where files of public keys are.
         state: The build's state folder, where the owner's own key is.
-        builder: Who signs the release: a Sigstore owner must be known to the same instance.
+        builder: Who signs the release.
+        signer: Signs as an identity, for the length of a block: of a Sigstore owner, which the
+            instance that signs the release must know too.
         passphrase: Asked for when the key in the state folder is encrypted, or a module has a PIN.
 
     Raises:
@@ -142,26 +146,29 @@ def open_owners(
                     uri_owner(choice.uri, read_public_key(root / choice.public), secret=passphrase)
                 )
             else:
-                found.append(open_ones.enter_context(_identity_owner(choice, state, builder)))
+                found.append(open_ones.enter_context(_identity_owner(choice, builder, signer)))
         yield tuple(found)
 
 
 @contextlib.contextmanager
-def _identity_owner(choice: Person, state: Path, builder: Signer) -> Iterator[IdentityOwner]:
-    """The owner as whom the builder signs already, or whom the local instance knows."""
-    person = functionary_of(choice, issuer=builder.authority.issuer)
+def _identity_owner(
+    choice: Person, builder: Signer, signer: Callable[[str], AbstractContextManager[Signer]]
+) -> Iterator[IdentityOwner]:
+    """The owner as whom the builder signs already, or whom the same instance knows."""
     authority = builder.authority
+    person = functionary_of(choice, issuer=authority.issuer)
     if (person.identity, person.issuer) == (authority.identity, authority.issuer):
         yield IdentityOwner(person, builder)
         return
-    with signer(state, identity=person.identity) as local:
-        there = local.authority
-        if (person.issuer, authority.trusted_root_json) != (there.issuer, there.trusted_root_json):
+    with signer(person.identity) as found:
+        there = found.authority
+        wanted = (person.identity, person.issuer, authority.trusted_root_json)
+        if wanted != (there.identity, there.issuer, there.trusted_root_json):
             raise SigningError(
                 f"owner {person.identity} of {person.issuer} cannot sign here: the release is "
                 f"signed as {authority.identity} of {authority.issuer}"
             )
-        yield IdentityOwner(person, local)
+        yield IdentityOwner(person, found)
 
 
 def owner_entries(

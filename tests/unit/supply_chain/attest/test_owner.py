@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -199,12 +200,40 @@ def choices(tmp_path: Path) -> tuple[OwnerChoice, ...]:
     )
 
 
+def signs_in(
+    state: Path, passphrase: bytes | None = None
+) -> Callable[[str], AbstractContextManager[Signer]]:
+    """What signs as anybody, with the instance in a state folder."""
+    return lambda identity: signer(state, identity=identity, passphrase=passphrase)
+
+
+def test_an_owner_of_an_instance_with_a_passphrase(tmp_path: Path) -> None:
+    board = IdentityOwner(kind="sigstore", identity="https://blindllama.dev/owners/board")
+    with (
+        signer(tmp_path, passphrase=b"open") as builder,
+        open_owners(
+            [board],
+            root=tmp_path,
+            state=tmp_path,
+            builder=builder,
+            signer=signs_in(tmp_path, b"open"),
+            passphrase=never,
+        ) as owners,
+    ):
+        assert owners[0].sign(b"data").unrecognized_fields.keys() == {"bundle"}
+
+
 def test_owners_of_all_kinds(
     tmp_path: Path, choices: tuple[OwnerChoice, ...], signing: Signer, attest_state: Path
 ) -> None:
     issuer = signing.authority.issuer
     with open_owners(
-        choices, root=tmp_path, state=attest_state, builder=signing, passphrase=never
+        choices,
+        root=tmp_path,
+        state=attest_state,
+        builder=signing,
+        signer=signs_in(attest_state),
+        passphrase=never,
     ) as owners:
         entries = [owner.entry for owner in owners]
         assert len({owner.sign(b"data").keyid for owner in owners}) == 3
@@ -224,7 +253,12 @@ def test_the_builder_may_be_the_owner(signing: Signer, attest_state: Path, tmp_p
     assert identity is not None
     own = IdentityOwner(kind="sigstore", identity=identity)
     with open_owners(
-        [own], root=tmp_path, state=attest_state, builder=signing, passphrase=never
+        [own],
+        root=tmp_path,
+        state=attest_state,
+        builder=signing,
+        signer=signs_in(tmp_path),
+        passphrase=never,
     ) as owners:
         assert owners[0].entry == {"identity": identity, "issuer": signing.authority.issuer}
 
@@ -235,7 +269,12 @@ def test_an_owner_whom_another_sigstore_knows(attest_state: Path, tmp_path: Path
         signer(tmp_path / "elsewhere") as builder,
         pytest.raises(SigningError, match="cannot sign here"),
         open_owners(
-            [stranger], root=tmp_path, state=attest_state, builder=builder, passphrase=never
+            [stranger],
+            root=tmp_path,
+            state=attest_state,
+            builder=builder,
+            signer=signs_in(attest_state),
+            passphrase=never,
         ),
     ):
         pass
@@ -245,6 +284,13 @@ def test_a_public_key_that_is_not_there(signing: Signer, tmp_path: Path) -> None
     lost = SignerOwner(kind="signer", uri="file2:/nowhere", public="lost.pem")
     with (
         pytest.raises(SigningError, match="lost.pem: No such file"),
-        open_owners([lost], root=tmp_path, state=tmp_path, builder=signing, passphrase=never),
+        open_owners(
+            [lost],
+            root=tmp_path,
+            state=tmp_path,
+            builder=signing,
+            signer=signs_in(tmp_path),
+            passphrase=never,
+        ),
     ):
         pass
