@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from hypothesis import given
 from hypothesis import strategies as st
 
+import blindllama
 from blindllama._platform.azure import ROOT_2023
 from blindllama.errors import Code, PolicyError
 from blindllama.measurements import PlatformName
@@ -418,6 +419,14 @@ class TestGithubPreset:
         )
         assert signer.builder_id == signer.identity
         assert signer.issuer == GITHUB_ISSUER
+
+    def test_the_example_of_the_readme(self, checkout: Path) -> None:
+        blocks = (checkout / "README.md").read_text("utf-8").split("```python\n")
+        (example,) = (block.partition("```")[0] for block in blocks if "Policy.github" in block)
+        owner = Owner(keyid="aa" * 32, scheme="ed25519", public="bb" * 32)
+        names: dict[str, Any] = {"blindllama": blindllama, "owner": owner}
+        exec(example, names)  # noqa: S102 - our own page
+        assert names["policy"].signer.github.ref == "refs/tags/v1.2.0"
 
     def test_what_has_a_default(self) -> None:
         policy = self.preset(platform="azure-trusted-launch")
