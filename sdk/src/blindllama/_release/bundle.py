@@ -37,6 +37,8 @@ from sigstore.verify.policy import (
     OIDCSourceRepositoryURI,
 )
 
+from blindllama._release.bundle_times import log_entries, stamps_in, with_times
+from blindllama._release.promise import check_promise
 from blindllama._release.trust import Moments, TrustRoot
 from blindllama._release.unread import check_unread
 from blindllama._strict_json import JsonValue, canonical_json, parse_model
@@ -182,6 +184,12 @@ class BundleVerifier:
             moments, stamped, proofs = self._proofs(document, bundle)
             then = self.trust.verifier_at(moments)
             result, *_ = [_translated(partial(run, then, proof, check)) for proof in proofs]
+            if stamped and moments.logged is not None:
+                entry = log_entries(document)[0]
+                key = self.trust.promise_key_at(moments, entry)
+                if key is not None:  # else the library has checked the promise, alone
+                    certificate = bundle.signing_certificate
+                    check_promise(entry, key=key, certificate=certificate, logged=moments.logged)
         except ProvenanceError as exc:
             self._explain(document, bundle, lambda verifier, seen: run(verifier, seen, check))
             raise ProvenanceError(
@@ -189,8 +197,8 @@ class BundleVerifier:
             ) from exc
         check_unread(
             document,
-            entries=_log_entries(document),
-            stamps=_stamps(document) if stamped else (),
+            entries=log_entries(document),
+            stamps=stamps_in(document) if stamped else (),
             authorities=self.trust.stampers,
         )
         # A stamp that nobody verified tells no time.
@@ -217,7 +225,8 @@ class BundleVerifier:
                 expected=f"at most {_MOST_STAMPS}",
                 got=len(moments.stamped),
             )
-        promised = [] if moments.logged is None else [_with_promise_alone(document)]
+        own = moments.logged and self.trust.promise_key_at(moments, log_entries(document)[0])
+        promised = [] if own or moments.logged is None else [_with_promise_alone(document)]
         stamps = range(max(1, len(moments.stamped)))
         return moments, True, promised + [_with_one_stamp(document, number) for number in stamps]
 
@@ -318,42 +327,23 @@ def _loaded(document: JsonValue) -> Bundle:
 
 def _with_promise_alone(document: JsonValue) -> Bundle:
     """Return the bundle without stamps, so that only the log's promise tells the time."""
-    return _loaded(_with(document, stamps=[], promise=True))
+    return _loaded(with_times(document, stamps=[], promise=True))
 
 
 def _with_one_stamp(document: JsonValue, number: int) -> Bundle:
     """Return the bundle without the log's promise, so that only this stamp tells the time."""
-    stamps = _stamps(document)[number : number + 1]
+    stamps = stamps_in(document)[number : number + 1]
     try:
-        return Bundle.from_json(canonical_json(_with(document, stamps=stamps, promise=False)))
+        return Bundle.from_json(canonical_json(with_times(document, stamps=stamps, promise=False)))
     except _FOREIGN as exc:
         raise ProvenanceError(
             f"time stamp of a Sigstore bundle: {exc}", code=Code.BUNDLE_NO_TIMESTAMP, step=_STEP
         ) from exc
 
 
-def _with(document: JsonValue, *, stamps: list[JsonValue], promise: bool) -> JsonValue:
-    """Return a bundle that sigstore has parsed with these stamps, with or without the promise."""
-    left_out = () if promise else ("inclusionPromise", "integratedTime")
-    entries: list[JsonValue] = [
-        {key: value for key, value in entry.items() if key not in left_out}
-        for entry in _log_entries(document)
-    ]
-    times: JsonValue = {"rfc3161Timestamps": stamps}
-    material = _field(document, "verificationMaterial")
-    return {
-        **(document if isinstance(document, dict) else {}),
-        "verificationMaterial": {
-            **(material if isinstance(material, dict) else {}),
-            "tlogEntries": entries,
-            "timestampVerificationData": times,
-        },
-    }
-
-
 def _moments(document: JsonValue, bundle: Bundle) -> Moments:
     try:
-        entry = parse_model(_log_entries(document)[0], _Entry, step=_STEP, what="log entry")
+        entry = parse_model(log_entries(document)[0], _Entry, step=_STEP, what="log entry")
         logged = int(entry.integrated_time) if entry.promise is not None else 0
         stamps = bundle.verification_material.timestamp_verification_data
         promises = bundle.signing_certificate.extensions.get_extension_for_class(
@@ -366,25 +356,6 @@ def _moments(document: JsonValue, bundle: Bundle) -> Moments:
         )
     except _FOREIGN as exc:
         raise _malformed(exc) from exc
-
-
-def _log_entries(document: JsonValue) -> list[dict[str, JsonValue]]:
-    """Return the log entries of a bundle that sigstore has parsed."""
-    entries = _field(_field(document, "verificationMaterial"), "tlogEntries")
-    if not isinstance(entries, list):
-        return []
-    return [entry for entry in entries if isinstance(entry, dict)]
-
-
-def _stamps(document: JsonValue) -> list[JsonValue]:
-    """Return the time stamps of a bundle that sigstore has parsed."""
-    data = _field(_field(document, "verificationMaterial"), "timestampVerificationData")
-    stamps = _field(data, "rfc3161Timestamps")
-    return stamps if isinstance(stamps, list) else []
-
-
-def _field(value: JsonValue, key: str) -> JsonValue:
-    return value.get(key) if isinstance(value, dict) else None
 
 
 def _malformed(exc: Exception) -> ProvenanceError:

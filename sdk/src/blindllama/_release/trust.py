@@ -8,6 +8,7 @@ windows are applied here, against the established time, and opened before sigsto
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -20,11 +21,14 @@ from sigstore.models import TrustedRoot
 from sigstore.verify import Verifier
 from sigstore_models.trustroot.v1 import TrustedRoot as TrustedRootMessage
 
+from blindllama._release.promise import promise_key
 from blindllama._strict_json import JsonValue, parse_json, parse_model
 from blindllama.errors import Code, FormatError, PolicyError, ProvenanceError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+
+    from cryptography.hazmat.primitives.asymmetric import ec
 
 __all__ = ["Moments", "TrustRoot", "trust_root"]
 
@@ -80,6 +84,17 @@ class TrustRoot:
             for certificates in lists
             for certificate in (certificates if isinstance(certificates, list) else ())
         )
+
+    def promise_key_at(
+        self, moments: Moments, entry: Mapping[str, JsonValue]
+    ) -> ec.EllipticCurvePublicKey | None:
+        """Return the key of the log that an entry names, where it was valid and makes promises."""
+        named = _mapping(entry.get("logId")).get("keyId")
+        for log in _logs_then(self._root.tlogs, moments.signed):
+            key = base64.b64decode(str(_mapping(log.get("publicKey")).get("rawBytes")))
+            if base64.b64encode(hashlib.sha256(key).digest()).decode() == named:
+                return promise_key(key)
+        return None
 
     def verifier_at(self, moments: Moments) -> Verifier:
         """Return a verifier with only those keys that were valid when they were used.
