@@ -6,6 +6,7 @@ one that says nonsense is passed on as verified. Here they must say what the res
 
 * the digest algorithm beside a message signature,
 * the name of the log in the signature of its checkpoint (signed note), and the spelling of that,
+* index and time of an entry in a log of version 2, which promises neither,
 * what stands around the signed part of a time stamp (`stamp`).
 
 Signatures of witnesses below a checkpoint are left alone: whom they would have to be is nobody's
@@ -54,6 +55,7 @@ def check_unread(
     if algorithm not in {None, "SHA2_256"}:
         raise _refused("digest algorithm of a message signature", "SHA2_256", algorithm)
     for entry in entries:
+        _check_unpromised(dict(entry))
         try:
             _check_checkpoint(_at(dict(entry), "inclusionProof", "checkpoint", "envelope"))
         except ValueError as exc:
@@ -66,6 +68,18 @@ def check_unread(
             raise ProvenanceError(
                 f"time stamp of a Sigstore bundle: {exc}", code=Code.BUNDLE_NO_TIMESTAMP, step=_STEP
             ) from exc
+
+
+def _check_unpromised(entry: JsonValue) -> None:
+    # Version 1 signs both in its promise, and counts entries of several trees.
+    if _at(entry, "kindVersion", "version") != "0.0.2":
+        return
+    proven = _at(entry, "inclusionProof", "logIndex")
+    if _at(entry, "logIndex") != proven:
+        raise _refused("index of a log entry", proven, _at(entry, "logIndex"))
+    time = _at(entry, "integratedTime")
+    if time not in {None, "0"}:
+        raise _refused("time of an entry in a log that signs none", "none", time)
 
 
 def _check_checkpoint(note: JsonValue) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -67,3 +68,14 @@ def test_without_the_stamp_there_is_no_time(
         verify(instance, bare, require_inclusion_promise=False)
     # The library itself refuses a bundle of this kind that tells no time at all.
     assert raised.value.code is Code.BUNDLE_MALFORMED
+
+
+@pytest.mark.parametrize("change", [{"logIndex": "7"}, {"integratedTime": "1780000000"}])
+def test_what_the_log_did_not_promise_cannot_be_said(
+    instance: LocalSigstore, bundle: dict[str, Any], change: dict[str, str]
+) -> None:
+    lying = copy.deepcopy(bundle)
+    lying["verificationMaterial"]["tlogEntries"][0].update(change)
+    with pytest.raises(ProvenanceError) as raised:
+        verify(instance, lying, require_inclusion_promise=False)
+    assert raised.value.code is Code.BUNDLE_SIGNATURE
