@@ -58,6 +58,7 @@ def document(figures: Sequence[Figure]) -> object:
         "system": platform.platform(),
         "python": platform.python_version(),
         "cpus": os.cpu_count(),
+        "load": os.getloadavg()[0],
     }
     return {"version": 1, "machine": machine, "figures": [asdict(figure) for figure in figures]}
 

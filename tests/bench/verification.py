@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -94,7 +95,7 @@ def full() -> Iterator[Bench]:
         case.verify(document)
 
     yield Bench(
-        name="release and evidence, warm and offline",
-        subject=timed(verify),
+        name="release and evidence, warm and offline, processor time",
+        subject=timed(verify, clock=time.process_time),
         at_most_s=FULL_GOAL_S,
     )

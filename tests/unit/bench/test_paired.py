@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.bench.__main__ import BENCHES, document, line
-from tests.bench.paired import Bench, Spread, measure
+from tests.bench.paired import Bench, Spread, measure, timed
 
 
 class Tape:
@@ -79,6 +79,13 @@ def test_a_goal_in_seconds_needs_no_baseline() -> None:
 def test_a_bench_without_one_clear_goal_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="bench b; expected"):
         Bench(name="b", subject=lambda: 0.0, **wrong)
+
+
+def test_a_sample_is_the_mean_of_its_calls() -> None:
+    times = iter((10.0, 16.0))
+    called: list[int] = []
+    assert timed(lambda: called.append(1), calls=3, clock=lambda: next(times))() == 2.0
+    assert len(called) == 3
 
 
 def test_all_benches_have_a_name_of_one_word() -> None:
