@@ -98,13 +98,21 @@ class Repository:
                 `repository.incomplete`, `release.name`.
             FormatError: `repository.format`, `repository.status`, `format.*`.
             NetworkError: the repository did not answer in time.
-            UsageError: the memory cannot be read or written; `now` has no time zone.
+            UsageError: the memory, or a scratch folder, cannot be read or written; `now` has no
+                time zone.
         """
+        if now.tzinfo is None:
+            raise UsageError("time to fetch at; expected a time zone; got none")
+        try:
+            return self._fetch(now)
+        except OSError as exc:
+            # Of the scratch folder: network and memory have errors of their own.
+            raise UsageError(f"update of the repository: {exc}") from exc
+
+    def _fetch(self, now: datetime) -> Fetched:
         from blindllama._release.repository_client import RepositoryUpdate  # noqa: PLC0415
         from blindllama._release.repository_fetch import RememberingFetcher  # noqa: PLC0415
 
-        if now.tzinfo is None:
-            raise UsageError("time to fetch at; expected a time zone; got none")
         with (
             self._memory.held(self._timeout_s),
             tempfile.TemporaryDirectory(prefix="blindllama-") as scratch,

@@ -24,7 +24,6 @@ from blindllama.errors import (
     NetworkError,
     ProvenanceError,
     RollbackError,
-    UsageError,
     VerificationError,
 )
 
@@ -91,7 +90,8 @@ class RepositoryUpdate:
                 target_base_url="/targets/",
                 fetcher=fetcher,
                 config=_config(),
-                bootstrap=root,
+                # Version 6 of the library would take the root in its cache for an empty one.
+                bootstrap=root or b"none",
             )
         except exceptions.RepositoryError as exc:
             raise ProvenanceError(
@@ -178,8 +178,6 @@ def _translated(fetcher: RememberingFetcher) -> Iterator[None]:
     except exceptions.DownloadError as exc:
         cause = exc if isinstance(exc, UnreachableError) else exc.__cause__ or exc
         raise NetworkError(f"repository: {cause}") from exc
-    except OSError as exc:
-        raise UsageError(f"scratch folder of the update: {exc.strerror or exc}") from exc
 
 
 def _refusal(exc: exceptions.RepositoryError, latest: str) -> VerificationError:

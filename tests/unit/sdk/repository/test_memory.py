@@ -110,6 +110,14 @@ def test_a_folder_that_takes_no_files(publisher: Publisher) -> None:
         publisher.client(memory=Path("/proc")).fetch(publisher.now)
 
 
+def test_no_place_for_scratch(
+    publisher: Publisher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "missing"))
+    with pytest.raises(UsageError, match="update of the repository"):
+        publisher.client().fetch(publisher.now)
+
+
 def test_a_full_disk_leaves_the_old_memory(
     publisher: Publisher, releases: Releases, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
