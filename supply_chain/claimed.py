@@ -58,6 +58,8 @@ class Claim:
     """Digest of the layout's payload."""
     functionaries: Mapping[str, frozenset[str]]
     """Key identifiers by step: whose links the layout counts."""
+    thresholds: Mapping[str, int]
+    """How many functionaries the layout wants for each step."""
     steps: Mapping[str, ClaimedStep]
     files: Mapping[str, Sha256]
     """The files of the release's folder, by path."""
@@ -89,6 +91,7 @@ def read_claim(evidence: bytes) -> Claim:
             sequence=int(release["sequence"]),
             layout=sha256_bytes(layout_payload),
             functionaries={s["name"]: frozenset(s["pubkeys"]) for s in layout["steps"]},
+            thresholds={s["name"]: int(s["threshold"]) for s in layout["steps"]},
             steps={s["name"]: _step(s["name"], links, built) for s in layout["steps"]},
             files=_digests({s["name"]: s["digest"] for s in index["subject"]}),
             document=document,

@@ -41,6 +41,7 @@ def claim_of(products: dict[str, bytes], files: dict[str, bytes] | None = None) 
         sequence=3,
         layout=sha256_bytes(b"layout"),
         functionaries={"engine": frozenset({"a", "b"})},
+        thresholds={"engine": 2},
         steps={
             "engine": ClaimedStep(
                 materials={},
@@ -203,7 +204,8 @@ class TestThresholds:
     def test_who_is_awaited(
         self, signers: tuple[str, ...], wanted: int, missing: list[str]
     ) -> None:
-        assert awaited(self.claim(*signers), {"engine": wanted}) == missing
+        claim = dataclasses.replace(self.claim(*signers), thresholds={"engine": wanted})
+        assert awaited(claim) == missing
 
     def test_without_a_release_nobody_is_awaited(self, site: Site) -> None:
         require_none_awaited(site, {})
@@ -249,6 +251,14 @@ class TestThresholds:
             require_none_awaited(site, results)
         bench.add(bench.rebuild(tmp_path / "all"), site.workspace.release)
         require_none_awaited(site, results)
+
+    def test_nobody_is_awaited_under_thresholds_that_are_not_wanted_any_more(
+        self, waiting: tuple[Site, Bench, dict[str, StepResult]]
+    ) -> None:
+        site, _, results = waiting
+        other = Thresholds.model_validate({"engine": 1, "app-disk": 2, "os-image": 2})
+        chain = site.chain.model_copy(update={"thresholds": other})
+        require_none_awaited(dataclasses.replace(site, chain=chain), results)
 
     def test_nobody_is_awaited_for_what_is_not_built_any_more(
         self, waiting: tuple[Site, Bench, dict[str, StepResult]]
