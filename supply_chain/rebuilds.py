@@ -21,7 +21,6 @@ from securesystemslib.dsse import Envelope as Dsse
 from sigstore.errors import Error as SigstoreError
 from sigstore.models import Bundle, TrustedRoot
 from sigstore.verify import Verifier
-from sigstore.verify.policy import UnsafeNoOp
 from sigstore_models.trustroot.v1 import TrustedRoot as TrustedRootMessage
 
 from supply_chain.claimed import payload_of, read_claim, statement_of
@@ -32,6 +31,8 @@ from supply_chain.workspace import fresh_dir, replace_file
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from cryptography.x509 import Certificate
 
     from supply_chain.attest.rebuild import SignedRebuild
     from supply_chain.claimed import Claim
@@ -163,15 +164,21 @@ def _counts(link: dict[str, Any], claim: Claim) -> bool:
     return bool(claim.functionaries.get(step, frozenset()).intersection(signers))
 
 
+class _Anybody:
+    """Who signed, the layout and the client decide: here it is only asked with which Sigstore."""
+
+    def verify(self, cert: Certificate) -> None:
+        """Accept whoever the Sigstore has certified."""
+
+
 def _verifies(link: dict[str, Any], trusted_root: str) -> bool:
     """Tell whether a trust root verifies the signatures of a link, whoever made them."""
     try:
         root = TrustedRoot(TrustedRootMessage.from_json(trusted_root))
         signed = Dsse(base64.b64decode(link["payload"]), link["payloadType"], {}).pae()
         for entry in link["signatures"]:
-            # Who it is, the layout and the client decide: here it is only asked which Sigstore.
             Verifier(trusted_root=root).verify_artifact(
-                signed, Bundle.from_json(json.dumps(entry["bundle"])), UnsafeNoOp()
+                signed, Bundle.from_json(json.dumps(entry["bundle"])), _Anybody()
             )
     except (SigstoreError, ValueError, KeyError, TypeError):
         return False
