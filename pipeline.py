@@ -6,12 +6,9 @@ four in order. Nothing below this module imports it: the steps are passed down a
 
 from __future__ import annotations
 
-import contextlib
 import json
 import tempfile
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -20,36 +17,21 @@ from pydantic import ValidationError
 from app_disk import build as app_disk
 from app_disk.locked import app_disk_inputs, build_locked_app_disk, pause_package
 from blindllama.measurements import PlatformMeasurements, PlatformName, measurements_file
+from building_site import Site
 from deploy.qemu import probe, vm, vtpm
-from deploy.qemu.machine import Firmware, MachineProfile
 from engine.gguf import MANIFEST, MODEL
 from engine.locked import build_locked_engine, engine_inputs
-from engine.spec import EngineSpec, read_spec
 from os_image import build as os_image
 from os_image.predict.golden import golden_from_boot
 from os_image.predict.predict import platform_measurements, predict_azure_pcrs, predict_pcrs
 from os_image.probe import build_probe_disk
-from os_image.spec import OsImageSpec
-from os_image.spec import read_spec as read_os_spec
 from supply_chain import sdk_wheel
 from supply_chain.attest.chain import Measured
-from supply_chain.attest.config import CHAIN_NAME, ChainConfig, read_chain
-from supply_chain.attest.signing import Signer, signer
-from supply_chain.attest.trust import LOCAL, LOCAL_IDENTITY, sigstore_named
-from supply_chain.digest import Sha256
 from supply_chain.errors import BuildError
 from supply_chain.host import BOOT_PROGRAMS, BUILD_PROGRAMS, require, require_root
-from supply_chain.inputs import fetch
-from supply_chain.inputs.lock import LOCK_NAME, Lock, read_lock
-from supply_chain.inputs.locked import LockedInputs
 from supply_chain.inputs.prune import Stale, stale_inputs, stale_trees
-from supply_chain.inputs.store import Store
-from supply_chain.inputs.tree import Tree
-from supply_chain.passphrase import given_passphrase
-from supply_chain.progress import Progress
 from supply_chain.sbom.document import SBOM
 from supply_chain.step import BYTECODE, Step, StepResult, run_step
-from supply_chain.workspace import Workspace
 
 ENGINE, APP_DISK, OS_IMAGE, MEASURE = "engine", "app-disk", "os-image", "measure"
 SDK = sdk_wheel.SDK
@@ -57,10 +39,6 @@ MEASUREMENTS = "measurements.json"
 OS_DISK_PRODUCT = f"{OS_IMAGE}/{os_image.DISK_NAME}"
 APP_DISK_PRODUCT = f"{APP_DISK}/{app_disk.DISK}"
 
-SOURCES = "source/"
-"""Where a release keeps the lock and the specifications that it was built from."""
-
-_FIRMWARE = Path("usr/share/OVMF")
 _SHARED_CODE = (
     "supply_chain/inputs/_enter.py",
     "supply_chain/inputs/tree.py",
@@ -72,125 +50,6 @@ _SHARED_CODE = (
 _WIRE_CODE = ("sdk/src/blindllama/measurements.py", "sdk/src/blindllama/pcr.py")
 """How measurements are written: the client compares its own writing of them with the product."""
 _SBOM_CODE = ("supply_chain/sbom", "supply_chain/inputs/deb.py")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Site:
-    """Where and from what a release is built."""
-
-    workspace: Workspace
-    lock: Lock
-    engine: EngineSpec
-    os_image: OsImageSpec
-    machine: MachineProfile
-    chain: ChainConfig
-    """Who owns the layout, who may carry out its steps, and how long it holds."""
-    app: Path
-    """The folder of the application's Kubernetes manifests."""
-    environ: Mapping[str, str]
-    """Settings: mirrors, proxies, pip's options; only fetching reads them."""
-    progress: Progress
-    clock: Callable[[], datetime]
-    offline: bool = False
-    """Whether nothing may be fetched or installed."""
-
-    sigstore: str = LOCAL
-    """Which Sigstore signs; see `supply_chain.attest.trust.sigstore_named`."""
-
-    def signer(self, identity: str = LOCAL_IDENTITY) -> contextlib.AbstractContextManager[Signer]:
-        """Return who signs here, for the length of a block.
-
-        Args:
-            identity: Who that is, if the local Sigstore is used.
-
-        Raises:
-            BuildError: there is nobody to sign as.
-        """
-        return signer(
-            self.workspace.state,
-            identity=identity,
-            public=sigstore_named(self.sigstore),
-            passphrase=given_passphrase(self.environ),
-        )
-
-    @property
-    def inputs(self) -> LockedInputs:
-        """The inputs that the lock names, as far as they were fetched."""
-        return LockedInputs.at(self.workspace, self.lock)
-
-    @property
-    def store(self) -> Store:
-        """The fetched inputs."""
-        return self.inputs.store
-
-    def fetch(self, *names: str) -> None:
-        """Every input of some sets and wheels is in the store, or of all when none is named.
-
-        Raises:
-            FetchError: one cannot be had, or none may be asked for.
-        """
-        fetch(
-            self.lock,
-            names,
-            self.store,
-            self.progress,
-            environ=self.environ,
-            offline=self.offline,
-        )
-
-    def reads(self, inputs: Mapping[str, Sha256]) -> tuple[Path, ...]:
-        """Return where a step finds its locked inputs: their files, and the roots made of them."""
-        return (self.workspace.trees, *(self.store.path(digest) for digest in inputs.values()))
-
-    def tree(self, name: str) -> Tree:
-        """Return the unpacked root of one set of the lock."""
-        return self.inputs.tree(name)
-
-    @property
-    def firmware(self) -> Firmware:
-        """The locked firmware."""
-        folder = self.tree("firmware").root / _FIRMWARE
-        return Firmware(code=folder / "OVMF_CODE_4M.fd", variables=folder / "OVMF_VARS_4M.fd")
-
-
-def read_site(
-    root: Path,
-    *,
-    environ: Mapping[str, str],
-    progress: Progress,
-    clock: Callable[[], datetime],
-    debug: bool | None = None,
-    sigstore: str = LOCAL,
-    offline: bool = False,
-) -> Site:
-    """Return the site of a checkout, with the lock and the specs that are in it.
-
-    Args:
-        root: The checkout.
-        environ: The process's environment; settings start with `BLINDLLAMA_`.
-        progress: Told about everything that takes time.
-        clock: The time, with its zone.
-        debug: Build a debug image, or not; None leaves it to `os-image.toml`.
-        sigstore: Which Sigstore signs: `local`, `public`, or a trust configuration file.
-        offline: Fetch and install nothing.
-
-    Raises:
-        BuildError: the lock or a spec is missing or malformed.
-    """
-    return Site(
-        workspace=Workspace.at(root, environ),
-        lock=read_lock(root / LOCK_NAME),
-        engine=read_spec(root / "engine" / "engine.toml"),
-        os_image=read_os_spec(root / "os_image" / "os-image.toml", debug=debug),
-        machine=MachineProfile(),
-        chain=read_chain(root / CHAIN_NAME),
-        app=root / "app_disk" / "apps" / "llm",
-        environ=environ,
-        progress=progress,
-        clock=clock,
-        sigstore=sigstore,
-        offline=offline,
-    )
 
 
 def declared_steps(site: Site) -> tuple[Step, ...]:
@@ -269,18 +128,6 @@ def _sources(root: Path, room: str, but: Collection[str]) -> list[str]:
     left_out = {"_tasks.py", BYTECODE, *but}
     names = (path.name for path in (root / room).iterdir())
     return [f"{room}/{name}" for name in sorted(names) if name not in left_out]
-
-
-def source_files(site: Site) -> dict[str, Path]:
-    """Return what a user may change without touching code, by its path in a release."""
-    root = site.workspace.root
-    chosen = (
-        root / LOCK_NAME,
-        root / "engine" / "engine.toml",
-        root / "os_image" / "os-image.toml",
-        *sorted(site.app.glob("*.yaml")),
-    )
-    return {f"{SOURCES}{path.relative_to(root).as_posix()}": path for path in chosen}
 
 
 def chosen_steps(steps: Sequence[Step], only: Collection[str]) -> tuple[Step, ...]:

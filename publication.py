@@ -1,7 +1,6 @@
 """From finished steps to a signed release that was verified, booted and asked.
 
-What stands in `dist/` is kept when it still verifies and still is what the steps have made: the
-verification itself decides, by the same code that a client runs, and not a record of earlier runs.
+What stands in `dist/` is kept while it is what the steps have made; see `standing`.
 """
 
 from __future__ import annotations
@@ -11,15 +10,15 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
 from app_disk.build import DISK as APP_DISK_NAME
-from blindllama import AttestedSession, Policy, VerificationError, verify_and_connect
+from blindllama import AttestedSession, Policy, verify_and_connect
 from blindllama.measurements import PlatformName
 from blindllama.release import VerifiedRelease, verify_release
+from building_site import Site, source_files
 from deploy.qemu import release as deployed
 from deploy.qemu import vm, vtpm
 from os_image.build import DISK_NAME as OS_DISK_NAME
@@ -30,28 +29,21 @@ from pipeline import (
     MEASUREMENTS,
     OS_IMAGE,
     SDK,
-    Site,
     build_sdk,
     read_measured,
-    source_files,
 )
 from reproduce.thresholds import rebuild_here, require_none_awaited
+from standing import POLICY, Published, kept_release
 from supply_chain.attest.bill import DISKS, Bill, sdk_bill, sign_bills
 from supply_chain.attest.chain import LayoutPlan, sign_chain
-from supply_chain.attest.functionary import Functionary, functionaries_of
-from supply_chain.attest.layout import layout_demands
-from supply_chain.attest.owner import is_encrypted, open_owners, owner_entries
+from supply_chain.attest.owner import is_encrypted, open_owners
 from supply_chain.attest.statement import ReleaseIndexPredicate
 from supply_chain.attest.summary import LOCAL_VERIFIER
-from supply_chain.attest.trust import LOCAL, LOCAL_IDENTITY
 from supply_chain.digest import Sha256, sha256_bytes, sha256_file
-from supply_chain.errors import BuildError, DigestMismatchError
+from supply_chain.errors import BuildError
 from supply_chain.passphrase import known_passphrase
 from supply_chain.release import (
-    EVIDENCE,
-    LAYOUT,
     SUMMARY,
-    ReleaseError,
     read_release,
     release_policy,
     verify_folder,
@@ -62,24 +54,6 @@ from supply_chain.sbom.document import SBOM
 from supply_chain.step import StepResult
 from supply_chain.summary import write_summary
 from supply_chain.workspace import Workspace, fresh_dir, held, replace_file
-
-POLICY = "policy.toml"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Published:
-    """A release that is on disk and has passed the client's first five checks."""
-
-    folder: Path
-    policy: Path
-    verified: VerifiedRelease
-    renewed: bool
-    """Whether it was signed now; an earlier one that still holds is kept."""
-
-    @property
-    def evidence(self) -> Path:
-        """The one file that a client needs."""
-        return self.folder / EVIDENCE
 
 
 def publish(site: Site, results: Mapping[str, StepResult]) -> Published:
@@ -98,7 +72,7 @@ def publish(site: Site, results: Mapping[str, StepResult]) -> Published:
     with tempfile.TemporaryDirectory(prefix="release-") as scratch:
         files = _files(site, results, client, Path(scratch))
         digests = _digests(files, (*results.values(), client))
-        kept = _kept(site, results, digests, vtpm_root=root.hex)
+        kept = kept_release(site, results, digests, vtpm_root=root.hex)
         if kept is not None:
             _summarise(site, kept)
             return kept
@@ -299,82 +273,6 @@ def _client_files(client: StepResult) -> dict[str, Path]:
         bill.subject: client.path(bill.subject.rpartition("/")[2]),
         bill.path: client.path(SBOM),
     }
-
-
-def _kept(
-    site: Site,
-    results: Mapping[str, StepResult],
-    digests: Mapping[str, Sha256],
-    *,
-    vtpm_root: str,
-) -> Published | None:
-    """Return the release that stands, if it verifies, has days left, and is of these steps."""
-    path = site.workspace.dist / POLICY
-    if not path.exists() or not site.workspace.release.is_dir():
-        return None
-    if site.sigstore != LOCAL:
-        # Whoever names an instance wants its signatures.
-        return None
-    try:
-        policy = Policy.from_file(path)
-        evidence = read_release(site.workspace.release).evidence
-        verified = verify_release(
-            evidence, policy, site.clock() + timedelta(days=site.chain.renew_days)
-        )
-        verify_folder(site.workspace.release, verified)
-    except (VerificationError, ReleaseError, DigestMismatchError, OSError):
-        return None
-    made = {
-        name: digest.hex for result in results.values() for name, digest in result.products.items()
-    }
-    same = (
-        dict(verified.artifacts) == made
-        and all(verified.files.get(name) == digest.hex for name, digest in digests.items())
-        and vtpm_root in policy.vtpm.roots
-        and policy.verifier is not None
-        and _of_this_chain(site, policy)
-    )
-    if not (same and belongs_to(policy, verified, debug=read_measured(results).debug)):
-        return None
-    return Published(folder=site.workspace.release, policy=path, verified=verified, renewed=False)
-
-
-def _of_this_chain(site: Site, policy: Policy) -> bool:
-    """Tell whether the release that stands was signed under what `chain.toml` says now."""
-    issuer = policy.signer.issuer
-    owners = owner_entries(
-        site.chain.owners, root=site.workspace.root, state=site.workspace.state, issuer=issuer
-    )
-    builder = Functionary(
-        identity=policy.signer.identity, issuer=issuer, github=policy.signer.github
-    )
-    people = [builder, *functionaries_of(site.chain.rebuilders, issuer=issuer)]
-    return owners == [
-        owner.model_dump(exclude_none=True) for owner in policy.layout.owners
-    ] and layout_demands(
-        (site.workspace.release / LAYOUT).read_bytes(),
-        people,
-        site.chain.thresholds.by_step(),
-    )
-
-
-def belongs_to(policy: Policy, verified: VerifiedRelease, *, debug: bool) -> bool:
-    """Tell whether a policy is the one that was written with a release, and no laxer.
-
-    A run that was killed between the release and its policy has left the policy before: it may
-    allow debug images, or older releases, although the new release passes it.
-
-    Args:
-        policy: What stands beside the release.
-        verified: The release.
-        debug: Whether its image is a debug image.
-    """
-    return (
-        policy.platform_name is PlatformName.QEMU_SWTPM
-        and policy.signer.identity == LOCAL_IDENTITY
-        and policy.debug_images is debug
-        and policy.release.minimum_sequence == verified.sequence
-    )
 
 
 def _next_sequence(workspace: Workspace, name: str) -> int:

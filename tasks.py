@@ -11,12 +11,13 @@ from invoke import Collection, Context, task
 
 import publication
 from app_disk._tasks import ns as app_disk_tasks
+from building_site import Site, read_site
 from deploy.qemu import vm
 from deploy.qemu._tasks import ns as boot_tasks
 from deploy.qemu.release import guest_directory
 from engine._tasks import ns as engine_tasks
 from os_image._tasks import ns as os_image_tasks
-from pipeline import Site, build_all, read_site, stale_cache
+from pipeline import build_all, stale_cache
 from reproduce._tasks import reproduce
 from supply_chain._chain_tasks import ns as chain_tasks
 from supply_chain._index_tasks import ns as index_tasks

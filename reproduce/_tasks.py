@@ -9,7 +9,7 @@ from pathlib import Path
 from invoke.context import Context
 from invoke.tasks import task
 
-from pipeline import read_site
+from building_site import read_site
 from reproduce.confirm import REBUILD, confirm, read_rebuildable, require_equal
 from reproduce.rebuild import rebuilt
 from reproduce.surroundings import Surroundings

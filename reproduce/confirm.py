@@ -20,7 +20,7 @@ from supply_chain.release import read_release
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from pipeline import Site
+    from building_site import Site
     from supply_chain.claimed import Claim
 
 REBUILD = "rebuild"

@@ -23,7 +23,7 @@ from supply_chain.workspace import fresh_dir
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pipeline import Site
+    from building_site import Site
     from reproduce.rebuild import Rebuild
     from supply_chain.claimed import Claim
 

@@ -9,17 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from blindllama.measurements import PlatformName
+from building_site import SOURCES, Site, read_site
 from deploy.qemu import vm
 from pipeline import (
     APP_DISK,
     ENGINE,
     MEASURE,
     OS_IMAGE,
-    SOURCES,
-    Site,
     chosen_steps,
     declared_steps,
-    read_site,
 )
 from reproduce.checkout import copy_checkout, give
 from reproduce.surroundings import FOLDER, Surroundings, as_another_user

@@ -21,7 +21,7 @@ from supply_chain.rebuilds import add_rebuild, write_rebuild
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pipeline import Site
+    from building_site import Site
     from supply_chain.claimed import Claim
     from supply_chain.step import StepResult
 

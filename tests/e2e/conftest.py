@@ -11,9 +11,10 @@ import pytest
 
 import publication
 from blindllama import AttestedSession
+from building_site import Site, read_site
 from deploy.qemu import vm
-from pipeline import Site, build_all, read_site
-from publication import Published
+from pipeline import build_all
+from standing import Published
 from supply_chain.progress import ConsoleProgress
 from supply_chain.step import StepResult
 

@@ -17,10 +17,11 @@ from app_disk.layer import write_layer
 from blindllama import AttestedSession
 from blindllama.explain import Machine, explain_registers
 from blindllama.measurements import PlatformName
+from building_site import Site
 from deploy.qemu import vm
 from engine.native import native_server
-from pipeline import ENGINE, Site
-from publication import Published
+from pipeline import ENGINE
+from standing import Published
 from supply_chain.step import StepResult
 from tests.e2e.raw import claimed_evidence
 

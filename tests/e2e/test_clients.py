@@ -12,7 +12,7 @@ import publication
 from blindllama import AttestedSession, ChannelBindingError, UsageError, completion
 from blindllama.errors import Code
 from deploy.qemu import vm
-from publication import Published
+from standing import Published
 from tests.simulators.relay import relaying
 
 pytestmark = pytest.mark.e2e

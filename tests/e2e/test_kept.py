@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import APP_DISK, ENGINE, MEASURE, OS_IMAGE, Site
+from building_site import Site
+from pipeline import APP_DISK, ENGINE, MEASURE, OS_IMAGE
 from supply_chain.step import StepResult
 
 pytestmark = pytest.mark.e2e

@@ -22,7 +22,7 @@ from blindllama.errors import Code
 from blindllama.measurements import PlatformName
 from deploy.qemu import vm
 from os_image.predict.predict import platform_measurements
-from publication import Published
+from standing import Published
 from supply_chain.digest import Sha256
 from tests.e2e.raw import Claimed, claimed_evidence
 from tests.simulators.relay import relaying

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline import Site
-from publication import Published
+from building_site import Site
 from reproduce.confirm import read_rebuildable, require_equal
 from reproduce.rebuild import STEPS, rebuilt
+from standing import Published
 
 pytestmark = pytest.mark.e2e
 

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from pipeline import APP_DISK, OS_IMAGE, Site
+from building_site import Site
+from pipeline import APP_DISK, OS_IMAGE
 from supply_chain import process
 from supply_chain.digest import Sha256, sha256_file
 from supply_chain.inputs.deb import merged

@@ -13,10 +13,11 @@ import pytest
 
 from blindllama import VerificationError, verify_and_connect
 from blindllama.errors import Code
+from building_site import Site
 from deploy.qemu import release as deployed
 from deploy.qemu import vm
-from pipeline import OS_IMAGE, Site
-from publication import Published
+from pipeline import OS_IMAGE
+from standing import Published
 from supply_chain.errors import BootError
 from supply_chain.step import StepResult
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from blindllama._release.chain import DISKS, FILES, MEASUREMENTS_PRODUCT
 from blindllama._release.layout import STEPS
-from pipeline import Site, declared_steps, read_site
+from building_site import Site, read_site
+from pipeline import declared_steps
 from supply_chain.attest.chain import layout_steps
 from supply_chain.progress import SilentProgress
 

@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from building_site import SOURCES, Site, read_site, source_files
 from disk.erofs import build_erofs
 from disk.gpt import LINUX_DATA_TYPE, Partition, write_gpt
-from pipeline import SOURCES, Site, chosen_steps, declared_steps, read_site, source_files
+from pipeline import chosen_steps, declared_steps
 from reproduce.confirm import read_rebuildable, require_equal
 from reproduce.differences import FOLDER, REPORT
 from reproduce.rebuild import Rebuild, lay_sources
