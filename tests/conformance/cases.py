@@ -13,6 +13,7 @@ from typing import Any
 
 from tests.conformance.corpus import HOME, difference, read_document, read_given
 from tests.conformance.evidence_mutations import EVIDENCE_MUTATIONS
+from tests.conformance.format_mutations import FORMAT_MUTATIONS
 from tests.conformance.mutation import Mutation
 from tests.conformance.recorded_mutations import (
     chain_mutations,
@@ -27,7 +28,7 @@ Json = dict[str, Any]
 def mutations() -> tuple[Mutation, ...]:
     """All mutations, of evidence and of releases."""
     recorded = (*statement_mutations(), *chain_mutations(), *lie_mutations())
-    return (*EVIDENCE_MUTATIONS, *recorded, *release_mutations())
+    return (*FORMAT_MUTATIONS, *EVIDENCE_MUTATIONS, *recorded, *release_mutations())
 
 
 def case_files() -> Iterator[tuple[str, bytes]]:

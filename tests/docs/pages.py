@@ -74,9 +74,21 @@ def _of_step(step: int | None) -> list[Reason]:
 
 
 def cli_page(page: str) -> str:
-    """A page with each block that begins with `usage: blindllama` renewed from the program."""
-    with patch.dict(os.environ, COLUMNS="88"):
-        return _USAGE.sub(lambda found: f"```text\n{help_of(found['command'])}```", page)
+    """A page with each block that begins with `usage: blindllama` renewed from the program.
+
+    Each Python lays argparse's texts out in its own way; a block that says the same stays as it is.
+    """
+    return _USAGE.sub(_help_block, page)
+
+
+def _help_block(found: re.Match[str]) -> str:
+    with patch.dict(os.environ, COLUMNS="88", NO_COLOR="1"):
+        block = f"```text\n{help_of(found['command'])}```"
+    return found[0] if _without_space(found[0]) == _without_space(block) else block
+
+
+def _without_space(text: str) -> str:
+    return "".join(text.split())
 
 
 def help_of(command: str | None) -> str:
