@@ -18,7 +18,7 @@ from supply_chain.inputs.lock import (
     read_wishes,
 )
 from supply_chain.inputs.store import Store
-from supply_chain.inputs.update import lock_changes, resolve_lock
+from supply_chain.inputs.update import resolve_lock, told_changes
 from supply_chain.progress import ConsoleProgress
 from supply_chain.workspace import Workspace, replace_file
 
@@ -42,10 +42,8 @@ def update(_context: Context) -> None:
         progress=ConsoleProgress(),
     )
     replace_file(target, lock_text(new).encode())
-    changes = lock_changes(old, new)
-    for change in changes:
-        print(change)
-    print(f"{LOCK_NAME}: {len(new.debs)} packages, {len(changes)} changes")
+    for line in told_changes(old, new):
+        print(line)
 
 
 @task(iterable=["only"])

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from supply_chain.errors import LockError
 from supply_chain.inputs.apt import Apt
-from supply_chain.inputs.lock import Lock
+from supply_chain.inputs.lock import LOCK_NAME, Lock
 from supply_chain.inputs.wheel import resolve_wheel
 
 if TYPE_CHECKING:
@@ -94,6 +94,12 @@ def lock_changes(old: Lock | None, new: Lock) -> list[Change]:
         for key in sorted(before.keys() | after.keys())
         if before.get(key) != after.get(key)
     ]
+
+
+def told_changes(old: Lock | None, new: Lock) -> list[str]:
+    """Return what an update says: a line for each change, and what the lock holds now."""
+    changes = lock_changes(old, new)
+    return [*map(str, changes), f"{LOCK_NAME}: {len(new.debs)} packages, {len(changes)} changes"]
 
 
 def _versions(lock: Lock | None) -> dict[tuple[str, str], str]:

@@ -9,7 +9,7 @@ from supply_chain.errors import FetchError, LockError
 from supply_chain.inputs.apt import Apt
 from supply_chain.inputs.debian import Archives
 from supply_chain.inputs.lock import DebianPackage, Wish
-from supply_chain.inputs.update import lock_changes
+from supply_chain.inputs.update import told_changes
 from tests.simulators.file_server import file_server
 from tests.unit.supply_chain.inputs.samples import lock_of, package
 
@@ -157,20 +157,22 @@ def test_an_archive_without_debians_signature_is_refused(name: str, tmp_path: Pa
     assert "sign" in str(caught.value)
 
 
-def test_changes_name_set_package_and_both_versions() -> None:
+def test_an_update_says_what_changed_and_what_there_is() -> None:
+    """Each change is of a set, names the package, and both versions."""
     old = lock_of(
         package(b"1", "stays"), package(b"2", "moves", version="1"), package(b"3", "goes")
     )
     new = lock_of(
         package(b"1", "stays"), package(b"4", "moves", version="2"), package(b"5", "comes")
     )
-    assert [str(change) for change in lock_changes(old, new)] == [
+    assert told_changes(old, new) == [
         "set: comes (new) → 1.0",
         "set: goes 1.0 → (gone)",
         "set: moves 1 → 2",
+        "inputs.lock.toml: 3 packages, 3 changes",
     ]
-    assert len(lock_changes(None, new)) == 3
-    assert lock_changes(new, new) == []
+    assert told_changes(None, new)[-1] == "inputs.lock.toml: 3 packages, 3 changes"
+    assert told_changes(new, new) == ["inputs.lock.toml: 3 packages, 0 changes"]
 
 
 def test_an_archive_that_cannot_be_reached_leaves_the_lock(tmp_path: Path) -> None:

@@ -1,9 +1,6 @@
 from __future__ import annotations
 
 import json
-import stat
-import subprocess
-import sys
 import threading
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -13,27 +10,12 @@ import pytest
 
 from blindllama.errors import Code, VerificationError
 from blindllama.release_list import RELEASES_FILE, ReleaseList
-from supply_chain.local_sigstore.keys import LocalSigstoreError
 from supply_chain.repository import index
 from supply_chain.repository.documents import Documents
-from supply_chain.repository.keys import KeyFolder, KeyRole, RepositoryError
-from tests.simulators.release_repository import SIGNING_CONFIG, Publisher, publication, publisher_of
-from tests.simulators.signed_release import NAME, SignedRelease, make_signed_release
-
-Releases = tuple[SignedRelease, SignedRelease]
-
-
-@pytest.fixture
-def publisher(tmp_path: Path, releases: Releases) -> Publisher:
-    return publisher_of(tmp_path, releases[0])
-
-
-def content(folder: Path) -> dict[str, bytes]:
-    return {
-        path.relative_to(folder).as_posix(): path.read_bytes()
-        for path in folder.rglob("*")
-        if path.is_file()
-    }
+from supply_chain.repository.keys import RepositoryError
+from tests.simulators.release_repository import SIGNING_CONFIG, Publisher, publication
+from tests.simulators.signed_release import NAME, make_signed_release
+from tests.unit.supply_chain.repository.conftest import Releases, content
 
 
 def test_what_a_repository_holds(publisher: Publisher, releases: Releases) -> None:
@@ -213,191 +195,6 @@ class TestRevoke:
         index.revoke(publisher.place, 1, publisher.now)
         with pytest.raises(RepositoryError, match="revoked already"):
             index.revoke(publisher.place, 1, publisher.now)
-
-
-class TestKeys:
-    def passphrase(self) -> bytes:
-        return b"open sesame"
-
-    def place(self, publisher: Publisher, passphrase: bytes) -> index.Place:
-        keys = KeyFolder(path=publisher.root / "keys", passphrase=lambda: passphrase)
-        return index.Place(folder=publisher.folder, keys=keys)
-
-    @pytest.fixture
-    def encrypted(self, tmp_path: Path) -> Publisher:
-        publisher = Publisher(root=tmp_path, now=datetime.now(UTC))
-        index.init(
-            self.place(publisher, self.passphrase()),
-            root_keys=2,
-            threshold=2,
-            passphrase=self.passphrase(),
-            now=publisher.now,
-        )
-        return publisher
-
-    def test_their_files_are_their_owners(self, publisher: Publisher) -> None:
-        folder = publisher.place.keys.path
-        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
-        modes = {stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()}
-        assert modes == {0o600}
-
-    def test_one_that_others_can_read_is_not_used(
-        self, publisher: Publisher, releases: Releases
-    ) -> None:
-        for path in publisher.place.keys.path.iterdir():
-            path.chmod(0o640)
-        with pytest.raises(LocalSigstoreError, match="expected mode 0600"):
-            publisher.publish(releases[1])
-
-    def test_all_but_the_online_key_are_encrypted(self, encrypted: Publisher) -> None:
-        kinds = {
-            path.name.partition("-")[0]: b"ENCRYPTED" in path.read_bytes()
-            for path in encrypted.place.keys.path.iterdir()
-        }
-        assert kinds == {"root": True, "targets": True, "online": False}
-
-    def test_a_wrong_passphrase(self, encrypted: Publisher, releases: Releases) -> None:
-        place = self.place(encrypted, b"open barley")
-        with pytest.raises(RepositoryError, match="the passphrase does not open this key"):
-            index.publish(place, publication(releases[0]), encrypted.now)
-        index.publish(
-            self.place(encrypted, self.passphrase()), publication(releases[0]), encrypted.now
-        )
-
-    def test_refreshing_asks_for_none(self, encrypted: Publisher) -> None:
-        index.refresh(encrypted.place, encrypted.now)
-
-    def test_one_that_is_elsewhere(self, publisher: Publisher, releases: Releases) -> None:
-        (path,) = publisher.place.keys.path.glob("targets-*.pem")
-        path.rename(publisher.root / path.name)
-        with pytest.raises(RepositoryError, match=f"put back {path.name}, or say with --keys"):
-            publisher.publish(releases[1])
-
-    def test_another_kind_of_key(self, publisher: Publisher, releases: Releases) -> None:
-        (path,) = publisher.place.keys.path.glob("targets-*.pem")
-        done = subprocess.run(
-            ["openssl", "genpkey", "-algorithm", "RSA"], capture_output=True, check=True
-        )
-        path.write_bytes(done.stdout)
-        with pytest.raises(RepositoryError, match="expected an ed25519 key"):
-            publisher.publish(releases[1])
-
-
-class TestRotation:
-    def rotate(self, publisher: Publisher, *roles: KeyRole, keys: int = 2) -> list[Path]:
-        return index.rotate_root(
-            publisher.place, roles, root_keys=keys, threshold=2, passphrase=None, now=publisher.now
-        )
-
-    def test_the_keys_that_ended_are_named(self, publisher: Publisher) -> None:
-        before = set(publisher.place.keys.path.iterdir())
-        assert set(self.rotate(publisher, "root", "targets", "online", keys=3)) == before
-        assert len(set(publisher.place.keys.path.iterdir()) - before) == 5
-        for path in before:
-            path.unlink()
-        index.refresh(publisher.place, publisher.now)
-        assert self.rotate(publisher) == []
-
-    def test_the_root_is_signed_by_old_and_new_keys(self, publisher: Publisher) -> None:
-        old = publisher.documents().root.signed.roles["root"].keyids
-        self.rotate(publisher, "root")
-        documents = publisher.documents()
-        assert set(documents.root.signatures) == {
-            *old,
-            *documents.root.signed.roles["root"].keyids,
-        }
-        assert documents.root.signed.version == 2
-
-    def test_too_few_of_the_old_keys(self, publisher: Publisher) -> None:
-        before = content(publisher.folder)
-        next(publisher.place.keys.path.glob("root-*.pem")).unlink()
-        with pytest.raises(RepositoryError, match="root keys in .*; expected 2; got 1"):
-            self.rotate(publisher, "root")
-        assert content(publisher.folder) == before
-
-    def test_a_root_is_prolonged_with_the_same_keys(self, publisher: Publisher) -> None:
-        late = publisher.now + timedelta(days=400)  # when everything has expired
-        with pytest.raises(RepositoryError, match="nothing was changed"):
-            index.refresh(publisher.place, late)
-        keys = publisher.documents().root.signed.keys
-        index.rotate_root(publisher.place, [], root_keys=2, threshold=2, passphrase=None, now=late)
-        documents = publisher.documents()
-        assert documents.root.signed.keys == keys
-        assert documents.root.signed.expires == late.replace(microsecond=0) + timedelta(days=365)
-        assert publisher.client().fetch(late).listing.newest == 1
-
-    def test_a_threshold_that_cannot_be_reached(self, publisher: Publisher) -> None:
-        with pytest.raises(RepositoryError, match="threshold"):
-            self.rotate(publisher, "root", keys=1)
-
-
-KILLED = """
-import os, shutil, signal, sys
-from datetime import datetime
-from pathlib import Path
-from tests.simulators.release_repository import Publisher
-from supply_chain.repository import index
-
-root, now = Path(sys.argv[1]), datetime.fromisoformat(sys.argv[2])
-EVENTS = {"os.rename", "os.mkdir", "os.rmdir", "ctypes.dlsym"}
-
-def run(count):
-    def hook(event, arguments):
-        nonlocal count
-        if event in EVENTS:
-            count -= 1
-            if count < 0:
-                os.kill(os.getpid(), signal.SIGKILL)
-    sys.addaudithook(hook)
-    index.revoke(publisher.place, 1, now)
-
-for count in range(10_000):
-    place = root / str(count)
-    shutil.copytree(root / "before", place)
-    publisher = Publisher(root=place, now=now)
-    child = os.fork()
-    if not child:
-        run(count)
-        os._exit(0)
-    ended = os.waitpid(child, 0)[1]
-    revoked = len(publisher.client().fetch(now).listing.revoked)
-    index.refresh(publisher.place, now)
-    left = [path.name for path in place.glob(".repository.*") if path.is_dir()]
-    print(ended, revoked, len(publisher.client().fetch(now).listing.revoked), left)
-    shutil.rmtree(place)
-    if not ended:
-        break
-"""
-
-
-def test_killed_anywhere_the_old_repository_or_the_new_is_whole(
-    publisher: Publisher, releases: Releases, tmp_path: Path, checkout: Path
-) -> None:
-    """A run is ended by SIGKILL before each of its changes to the file system."""
-    publisher.publish(releases[1])
-    root = tmp_path / "killed"
-    root.mkdir()
-    before = root / "before"
-    before.mkdir()
-    for name in ("repository", "keys", "1.root.json"):
-        (publisher.root / name).rename(before / name)
-    done = subprocess.run(
-        [sys.executable, "-c", KILLED, root, publisher.now.isoformat()],
-        cwd=checkout,
-        env={"PYTHONPATH": ":".join(sys.path)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    lines = [line.split(maxsplit=3) for line in done.stdout.splitlines()]
-    killed = [line for line in lines if line[0] == "9"]
-    assert len(killed) > 20
-    assert len(lines) == len(killed) + 1
-    found = [line[1] for line in lines]
-    assert found == sorted(found)  # not revoked until the move, revoked from it on
-    assert set(found) == {"0", "1"}
-    assert all(line[2:] == [line[1], "[]"] for line in lines)
 
 
 def test_documents_are_compact_json(publisher: Publisher) -> None:
