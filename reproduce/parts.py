@@ -16,8 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from gguf import GGUFReader
-
 from disk.gpt import read_gpt
 from os_image.pe import sections
 from supply_chain.inputs.tree import Bind, Tree
@@ -164,6 +162,9 @@ def gguf_parts(path: Path, kit: Kit) -> list[Part]:
     """Return the metadata and the tensors of a model."""
     if _read(path, 0, 4) != b"GGUF":
         return []
+    # Imported here: it brings numpy, which a release that is kept has no use for.
+    from gguf import GGUFReader  # noqa: PLC0415
+
     reader = GGUFReader(path)
     found = [
         Part(name=f"metadata {name}", content=kit.keep("value", _plain(field.contents())))
