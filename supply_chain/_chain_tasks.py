@@ -75,7 +75,7 @@ def add(_context: Context, rebuild: str, release: str, policy: str = "dist/polic
     """Add a rebuild to the release that it confirms; clients decide whether it counts."""
     root = Policy.from_file(Path(policy)).sigstore.trusted_root
     added = add_rebuild(Path(rebuild), Path(release), root)
-    print(f"added: {', '.join(added.steps)} were built again")
+    print(f"added: {', '.join(added.steps)}, built again")
     counted = ", ".join(added.links) or "no step"
     print(
         f"the layout counts its links for {counted}; check all: ./do invoke chain.verify {release}"

@@ -1,6 +1,6 @@
 """No byte of a release's documents can be changed: a genuine bundle, link or layout is one document.
 
-Exhaustive over what bears structure: all JSON outside of long texts, and tag and length of every
+Each kind of document is here; a TUF repository's are in `repository/test_attacks.py`. Exhaustive over what bears structure: all JSON outside of long texts, and tag and length of every
 DER value in certificates and time stamps. Sampled over the rest, which is digests and signatures.
 Each document goes through the function that reads it in a release; a sample goes through
 `verify_release` as a whole.
@@ -13,7 +13,9 @@ import contextlib
 import json
 import random
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,12 +24,26 @@ from blindllama._release.bundle import BundleVerifier, Signer
 from blindllama._release.index import INDEX_TYPE
 from blindllama._release.layout import verify_layout
 from blindllama._release.link import _verify_link
+from blindllama._release.provenance import PROVENANCE_TYPE
+from blindllama._release.rebuild import REBUILD_TYPE
 from blindllama._release.statement import verify_statement
 from blindllama._release.trust import trust_root
 from blindllama._strict_json import parse_json
 from blindllama.errors import Code, ProvenanceError, VerificationError
+from blindllama.measurements import MEASUREMENTS_TYPE
 from blindllama.release import verify_release
-from tests.simulators.signed_release import SignedRelease
+from blindllama.summary import SUMMARY_TYPE
+from supply_chain.attest.bill import SBOM_TYPE, sbom_statement
+from supply_chain.attest.rebuild import (
+    LOCAL_REBUILDER,
+    RebuiltRelease,
+    RebuiltStep,
+    rebuild_statement,
+)
+from supply_chain.attest.signing import signer
+from supply_chain.attest.summary import LOCAL_VERIFIER, summary_statement
+from supply_chain.attest.trust import LOCAL_IDENTITY
+from tests.simulators.signed_release import NAME, SignedRelease
 
 LONG_TEXT = re.compile(rb'"[^"\\\\]{48,}"')
 """Base64; a checkpoint has line breaks, and all of it counts as structure."""
@@ -43,22 +59,74 @@ def wire(document: object) -> bytes:
     return json.dumps(document, sort_keys=True, separators=(",", ":")).encode()
 
 
-def readers(release: SignedRelease) -> dict[str, tuple[Any, Read]]:
+ATTESTED = {
+    "index": INDEX_TYPE,
+    "measurements": MEASUREMENTS_TYPE,
+    "provenance": PROVENANCE_TYPE,
+    "bill of materials": SBOM_TYPE,
+    "rebuild": REBUILD_TYPE,
+    "summary": SUMMARY_TYPE,
+}
+"""Every kind of statement that is signed for a release, each in a bundle."""
+KINDS = [*ATTESTED, "link", "layout"]
+
+
+@pytest.fixture(scope="module")
+def beside(honest: SignedRelease, state: Path) -> dict[str, Any]:
+    """What is signed for a release outside of its evidence, or added to it later."""
+    about = honest.chain.layout.payload_digest
+    released = RebuiltRelease(name=NAME, sequence=1, layout=about)
+    step = RebuiltStep(name="engine", materials={}, products={"engine/x": about})
+    verified = verify_release(honest.evidence, honest.policy, honest.now)
+    statements = {
+        "bill of materials": (LOCAL_IDENTITY, sbom_statement("os.img", about, b'{"a": [1]}')),
+        "rebuild": (
+            LOCAL_REBUILDER,
+            rebuild_statement(
+                [step],
+                release=released,
+                environment={"zone": "UTC"},
+                started=honest.now,
+                finished=honest.now,
+            ),
+        ),
+        "summary": (
+            LOCAL_VERIFIER,
+            summary_statement(
+                verified, verifier=LOCAL_VERIFIER, policy=about, documents={}, now=honest.now
+            ),
+        ),
+    }
+    found = {}
+    for kind, (who, statement) in statements.items():
+        with signer(state, identity=who) as hand:
+            found[kind] = (who, json.loads(hand.sign_statement(statement)))
+    return found
+
+
+def readers(release: SignedRelease, beside: Mapping[str, Any]) -> dict[str, tuple[Any, Read]]:
     """One document of each kind, and what reads it."""
     policy, evidence = release.policy, json.loads(release.evidence)
     bundles = BundleVerifier(
         trust=trust_root(policy.sigstore.trusted_root), require=policy.sigstore
     )
-    signer = Signer(issuer=policy.signer.issuer, identity=policy.signer.identity)
-    owners = policy.layout.owners
+    owners, issuer = policy.layout.owners, policy.signer.issuer
     layout = verify_layout(evidence["layout"], owners=owners, bundles=bundles, now=release.now)
+
+    def statement(kind: str, document: Any, identity: str) -> tuple[Any, Read]:  # noqa: ANN401 - JSON
+        return document, partial(
+            verify_statement,
+            predicate_type=ATTESTED[kind],
+            signer=Signer(issuer=issuer, identity=identity),
+            bundles=bundles,
+        )
+
+    builder = policy.signer.identity
     return {
-        "bundle": (
-            evidence["index"],
-            lambda document: verify_statement(
-                document, predicate_type=INDEX_TYPE, signer=signer, bundles=bundles
-            ),
-        ),
+        "index": statement("index", evidence["index"], builder),
+        "measurements": statement("measurements", evidence["measurements"], builder),
+        "provenance": statement("provenance", evidence["provenance"][-1], builder),
+        **{kind: statement(kind, document, who) for kind, (who, document) in beside.items()},
         "link": (
             evidence["links"][0],
             lambda document: _verify_link(document, layout, bundles),
@@ -93,12 +161,11 @@ def structure(data: bytes) -> list[int]:
     return [place for place in range(len(data)) if place not in long]
 
 
-KINDS = ["bundle", "link", "layout"]
-
-
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_byte_of_the_structure(honest: SignedRelease, kind: str) -> None:
-    document, read = readers(honest)[kind]
+def test_every_byte_of_the_structure(
+    honest: SignedRelease, beside: dict[str, Any], kind: str
+) -> None:
+    document, read = readers(honest, beside)[kind]
     data = wire(document)
     assert accepted(data, read)
     places = structure(data)
@@ -110,8 +177,8 @@ def test_every_byte_of_the_structure(honest: SignedRelease, kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_sample_of_the_rest(honest: SignedRelease, kind: str) -> None:
-    document, read = readers(honest)[kind]
+def test_a_sample_of_the_rest(honest: SignedRelease, beside: dict[str, Any], kind: str) -> None:
+    document, read = readers(honest, beside)[kind]
     data = wire(document)
     rest = sorted(set(range(len(data))) - set(structure(data)))
     dice = random.Random(SEED)
@@ -156,7 +223,7 @@ DER = {
 
 @pytest.mark.parametrize("part", DER)
 def test_every_tag_and_length_of_der(honest: SignedRelease, part: str) -> None:
-    document, read = readers(honest)["bundle"]
+    document, read = readers(honest, {})["index"]
     *way, last = DER[part]
     holder = document
     for key in way:
@@ -227,32 +294,32 @@ def stamps(change: Callable[[bytes], bytes]) -> Callable[[Any], None]:
 
 UNREAD: dict[str, tuple[str, Code, Callable[[Any], None]]] = {
     "a stamp whose signature is said to be of another digest": (
-        "bundle",
+        "index",
         Code.BUNDLE_NO_TIMESTAMP,
         stamp_with("06082a8648ce3d040302", "06082a8648ce3d040303"),
     ),
     "a stamp whose signature is said to be of no known kind": (
-        "bundle",
+        "index",
         Code.BUNDLE_NO_TIMESTAMP,
         stamp_with("06082a8648ce3d040302", "06082a8648ce3d040308"),
     ),
     "a stamp of another version": (
-        "bundle",
+        "index",
         Code.BUNDLE_NO_TIMESTAMP,
         stamp_with("020103310f300d", "020101310f300d"),
     ),
     "a stamp whose signer's name is text of another kind": (
-        "bundle",
+        "index",
         Code.BUNDLE_NO_TIMESTAMP,
         stamp_with("06035504030c", "060355040313"),
     ),
     "a checkpoint in the name of another log": (
-        "bundle",
+        "index",
         Code.BUNDLE_SIGNATURE,
         checkpoint_of("rekor.example"),
     ),
     "a checkpoint whose signature has stray bits": (
-        "bundle",
+        "index",
         Code.BUNDLE_SIGNATURE,
         stray_bits,
     ),
@@ -270,7 +337,7 @@ UNREAD: dict[str, tuple[str, Code, Callable[[Any], None]]] = {
 @pytest.mark.parametrize("change", UNREAD)
 def test_s2_what_the_library_leaves_unread(honest: SignedRelease, change: str) -> None:
     kind, code, spoil = UNREAD[change]
-    document, read = readers(honest)[kind]
+    document, read = readers(honest, {})[kind]
     spoil(document)
     with pytest.raises(ProvenanceError) as caught:
         read(document)
