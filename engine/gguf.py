@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from engine.model import ModelError, ModelFacts, read_model
+from engine.crosscheck import cross_check
+from engine.licence import check_licence
+from engine.model import ModelFacts, model_facts, open_model
 from supply_chain.digest import Sha256, sha256_file
 from supply_chain.errors import DigestMismatchError
 from supply_chain.inputs.tree import Bind
@@ -85,37 +87,42 @@ def build_engine(
 
     Raises:
         DigestMismatchError: The weights are not those of the spec.
-        ModelError: The weights state another licence than the spec, or are not readable.
+        ModelError: The weights are not readable.
+        LicenceError: They state another licence than the spec, or one that nobody has accepted.
         CommandError: The quantiser failed.
+        QuantisationError: It wrote something else than the weights round to.
     """
     got = sha256_file(weights)
     if got != spec.weights.digest:
         raise DigestMismatchError(spec.weights.member, spec.weights.digest, got)
     with progress.step(f"engine: read {weights.name}"):
-        published = read_model(weights)
-    if published.licence.casefold() != spec.licence.casefold():
-        raise ModelError(
-            f"licence of {weights.name}: expected {spec.licence}, got {published.licence!r}"
-        )
+        published = open_model(weights)
+        source = model_facts(published)
+    check_licence(spec, stated=source.licence)
     model = out / MODEL
     with progress.step(f"engine: quantise to {spec.quantisation}"):
         _quantize(spec, weights=weights, llama=llama, model=model, threads=threads)
+    with progress.step("engine: check every tensor in numpy"):
+        made = open_model(model)
+        cross_check(published, made, spec.quantisation)
     with progress.step("engine: describe"):
-        manifest = engine_manifest(spec, published=published, model=model)
+        manifest = engine_manifest(spec, published=source, facts=model_facts(made), model=model)
     path = out / MANIFEST
     path.write_bytes(canonical_json(manifest))
     return Engine(model=model, manifest=path, digest=Sha256.from_hex(manifest["model"]["sha256"]))
 
 
-def engine_manifest(spec: EngineSpec, *, published: ModelFacts, model: Path) -> dict[str, Any]:
+def engine_manifest(
+    spec: EngineSpec, *, published: ModelFacts, facts: ModelFacts, model: Path
+) -> dict[str, Any]:
     """What an engine is and was made from, ready for JSON.
 
     Args:
         spec: What was asked for.
         published: The facts of the weights.
-        model: The finished model.
+        facts: Those of the finished model.
+        model: Its file.
     """
-    facts = read_model(model)
     return {
         "version": 1,
         "name": spec.name,

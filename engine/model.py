@@ -48,16 +48,18 @@ def read_model(path: Path) -> ModelFacts:
 
     Raises:
         ModelError: It is no GGUF file, or it is cut off.
+    """
+    return model_facts(open_model(path))
+
+
+def model_facts(reader: GGUFReader) -> ModelFacts:
+    """The facts of a GGUF file that is open.
+
+    Raises:
+        ModelError: An entry of its metadata has another type than it must have.
 
     Source: ggml, docs/gguf.md, version 3.
     """
-    # Imported here: it brings numpy, which takes longer than all that a kept engine needs.
-    from gguf import GGUFReader  # noqa: PLC0415
-
-    try:
-        reader = GGUFReader(path)
-    except (ValueError, IndexError, KeyError) as exc:
-        raise ModelError(f"{path.name} is not a readable GGUF file: {exc}") from exc
     template = _text(reader, "tokenizer.chat_template")
     return ModelFacts(
         architecture=_text(reader, "general.architecture") or "",
@@ -68,6 +70,21 @@ def read_model(path: Path) -> ModelFacts:
         ),
         tensors=_tensor_digest(reader),
     )
+
+
+def open_model(path: Path) -> GGUFReader:
+    """The parts of a GGUF file, mapped and not read.
+
+    Raises:
+        ModelError: It is no GGUF file, or it is cut off.
+    """
+    # Imported here: it brings numpy, which takes longer than all that a kept engine needs.
+    from gguf import GGUFReader  # noqa: PLC0415
+
+    try:
+        return GGUFReader(path)
+    except (ValueError, IndexError, KeyError) as exc:
+        raise ModelError(f"{path.name} is not a readable GGUF file: {exc}") from exc
 
 
 def _text(reader: GGUFReader, key: str) -> str | None:

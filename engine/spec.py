@@ -69,7 +69,9 @@ class EngineSpec(_Table):
     quantisation: Quantisation
     """The type that the weights' matrices get."""
     licence: Annotated[str, Field(min_length=1, max_length=100)]
-    """SPDX identifier; it must be the one that the weights themselves state."""
+    """SPDX identifier, or the name of a licence that has none; what the weights themselves state."""
+    accept_licence: Annotated[str, Field(min_length=1, max_length=100)] | None = None
+    """The same name once more, if it is a licence that does not let anybody do anything."""
     weights: WeightsSpec
     server: ServerSpec
 

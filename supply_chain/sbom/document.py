@@ -18,6 +18,7 @@ from cyclonedx.model.component import Component, ComponentType
 from cyclonedx.model.license import DisjunctiveLicense, LicenseAcknowledgement
 from cyclonedx.output.json import JsonV1Dot6
 from cyclonedx.schema import SchemaVersion
+from cyclonedx.spdx import fixup_id
 from packageurl import PackageURL
 
 from supply_chain.errors import BuildError
@@ -118,10 +119,18 @@ def hash_of(digest: Sha256) -> HashType:
 
 
 def licences(spdx: str | None) -> list[License]:
-    """Return the licence that something declares; nothing when it is not known."""
+    """Return the licence that something declares; nothing when it is not known.
+
+    Args:
+        spdx: Its SPDX identifier; the name of a licence that has none is taken as it is.
+    """
     if spdx is None:
         return []
-    return [DisjunctiveLicense(id=spdx, acknowledgement=LicenseAcknowledgement.DECLARED)]
+    declared = LicenseAcknowledgement.DECLARED
+    known = fixup_id(spdx)
+    if known is not None:
+        return [DisjunctiveLicense(id=known, acknowledgement=declared)]
+    return [DisjunctiveLicense(name=spdx, acknowledgement=declared)]
 
 
 def named(properties: Iterable[tuple[str, str]]) -> list[Property]:

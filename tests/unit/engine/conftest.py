@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
 import pytest
-from gguf import GGUFWriter
+from gguf import GGMLQuantizationType, GGUFWriter
+from gguf.quants import quantize
 
 from engine.spec import EngineSpec, read_spec
 from supply_chain.inputs.lock import LOCK_NAME, Lock, read_lock
@@ -35,16 +36,29 @@ def write_model(tmp_path: Path) -> ModelWriter:
         template: str | None = "{{ messages }}",
         order: tuple[str, ...] = ("a.weight", "b.weight"),
         fill: float = 1.0,
+        types: Mapping[str, str] | None = None,
+        texts: Mapping[str, str] | None = None,
+        seed: int | None = None,
+        columns: int = 32,
     ) -> Path:
         path = tmp_path / name
         writer = GGUFWriter(path, "llama")
+        for key, text in (texts or {}).items():
+            writer.add_string(key, text)
         if licence is not None:
             writer.add_license(licence)
         if template is not None:
             writer.add_chat_template(template)
         for tensor in order:
             rows = 2 if tensor.startswith("a") else 3
-            writer.add_tensor(tensor, np.full((rows, 32), fill, dtype=np.float32))
+            shape = (columns,) if tensor.endswith("norm.weight") else (rows, columns)
+            data = np.full(shape, fill, dtype=np.float32)
+            if seed is not None:
+                data = np.random.default_rng([seed, *tensor.encode()]).standard_normal(
+                    shape, dtype=np.float32
+                )
+            kind = GGMLQuantizationType[(types or {}).get(tensor, "F32")]
+            writer.add_tensor(tensor, quantize(data, kind), raw_dtype=kind)
         writer.write_header_to_file()
         writer.write_kv_data_to_file()
         writer.write_tensors_to_file()

@@ -6,9 +6,11 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 from engine.gguf import build_engine, canonical_json, engine_manifest, quantize_argv
+from engine.licence import LicenceError
 from engine.locked import build_locked_engine
-from engine.model import ModelError, read_model
+from engine.model import read_model
 from engine.spec import EngineSpec
+from engine.verify import verify_engine
 from engine.weights import unpack_weights
 from supply_chain.digest import sha256_bytes, sha256_file
 from supply_chain.errors import DigestMismatchError, LockError
@@ -63,7 +65,7 @@ def test_weights_of_another_licence_are_refused(
 ) -> None:
     weights = write_model(licence=licence)
 
-    with pytest.raises(ModelError, match=r"expected Apache-2\.0") as caught:
+    with pytest.raises(LicenceError, match=r"expected Apache-2\.0") as caught:
         build_engine(
             _with_weights(spec, weights),
             weights=weights,
@@ -72,7 +74,7 @@ def test_weights_of_another_licence_are_refused(
             progress=SilentProgress(),
         )
 
-    assert caught.value.code == "engine.model"
+    assert caught.value.code == "engine.licence"
 
 
 def test_a_lock_with_another_version_is_refused(
@@ -122,10 +124,17 @@ def test_the_engine_has_the_same_bytes_for_every_thread_count(
     converted = json.loads(built[2][1])
     assert converted["model"]["tensors"] != converted["weights"]["tensors"]
 
+    # Verified afterwards, all tensors but the exact ones were rounded, and equal numpy's.
+    for name, quantisation, kept in (("Q4_1-1", "Q4_1", 272), ("Q8_0-2", "Q8_0", 62)):
+        wanted = spec.model_copy(update={"quantisation": quantisation})
+        checked = verify_engine(tmp_path / name, wanted, weights=weights)
+        assert (checked.kept, checked.rounded) == (kept, 272 - kept)
+
 
 def test_the_manifest_has_one_form(spec: EngineSpec, write_model: ModelWriter) -> None:
     model = write_model()
-    manifest = engine_manifest(spec, published=read_model(model), model=model)
+    facts = read_model(model)
+    manifest = engine_manifest(spec, published=facts, facts=facts, model=model)
     text = canonical_json(manifest)
 
     assert text == canonical_json(json.loads(text))
