@@ -49,7 +49,7 @@ def unit(session: nox.Session) -> None:
     # All of it comes before the network goes: some tests run the locked tools, QEMU and swtpm.
     require(RELEASE_NEEDS, ConsoleProgress())
     session.run("invoke", "inputs.fetch", silent=True)
-    offline(session, "-m", "not e2e and not swtpm and not sigstore", *session.posargs)
+    offline(session, "-m", "not e2e and not swtpm and not sigstore and not azure", *session.posargs)
 
 
 @nox.session
@@ -59,6 +59,16 @@ def sigstore(session: nox.Session) -> None:
     # It comes before the network goes; where the archive has none, its tests say so.
     session.run("python", "-m", "tests.simulators.cosign")
     offline(session, "-m", "sigstore", *session.posargs)
+
+
+@nox.session
+def azure(session: nox.Session) -> None:
+    """Tests of the way to Azure, against Azurite; installs the optional requirements."""
+    pip = ("python", "-m", "pip", "install", "--quiet", "--require-hashes", "--only-binary=:all:")
+    session.run(*pip, "-r", "requirements/azure.txt")
+    # It comes before the network goes; where there is no node, its tests say so.
+    session.run("python", "-m", "tests.simulators.azurite")
+    offline(session, "-m", "azure", *session.posargs)
 
 
 @nox.session
@@ -118,7 +128,7 @@ def requirements(session: nox.Session) -> None:
     # Addresses stay out: the machine's own settings say where packages come from.
     options += ["--no-emit-index-url", "--no-header", *session.posargs]
     with session.chdir(ROOT / "requirements"):
-        for name in ("dev", "sdk", "build", "tpm-build", "tpm", "fuzz"):
+        for name in ("dev", "sdk", "build", "tpm-build", "tpm", "fuzz", "azure"):
             # dev.txt is the widest: the others take the same versions from it.
             same = [] if name == "dev" else ["--constraint=dev.txt"]
             session.run(

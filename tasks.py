@@ -12,6 +12,7 @@ from invoke import Collection, Context, task
 import publication
 from app_disk._tasks import ns as app_disk_tasks
 from building_site import Site, read_site
+from deploy.azure._tasks import ns as azure_tasks
 from deploy.qemu import vm
 from deploy.qemu._tasks import ns as boot_tasks
 from deploy.qemu.release import guest_directory
@@ -144,6 +145,7 @@ ns = Collection(
     release,
     Collection("sdk", build=build_sdk),
     Collection("cache", prune=prune),
+    Collection("deploy", azure_tasks),
     reproduce,
     lock_tasks,
     input_tasks,

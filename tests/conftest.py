@@ -69,7 +69,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         )
         if not there
     ]
+    azure = importlib.util.find_spec("azure") is None
     needs = {
+        "azure": "requirements/azure.txt: run ./do nox -s azure" if azure else "",
         "swtpm": " and ".join(swtpm),
         "root": "" if os.geteuid() == 0 else "root",
     }

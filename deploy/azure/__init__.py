@@ -1,0 +1,1 @@
+"""A release on Azure: its disks as managed disks of Trusted Launch virtual machines."""
