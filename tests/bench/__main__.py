@@ -10,12 +10,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from tests.bench import channel, verification
+from tests.bench import channel, start, verification
 from tests.bench.paired import Figure, OpenBench, Spread, measure, shown
 
 BENCHES: Mapping[str, OpenBench] = {
     "quote": verification.quote,
     "verification": verification.full,
+    "import": start.importing,
+    "help": start.helping,
     "request": channel.request,
     "token": channel.token,
     "openai_token": channel.openai_token,

@@ -31,7 +31,7 @@ class Interruption:
                     # Below TLS: the thread that reads is inside of it.
                     socket.socket.shutdown(self._connection, socket.SHUT_RDWR)
 
-    def begin(self, connection: socket.socket) -> None:
+    def begin(self, connection: socket.socket | None) -> None:
         """Say which connection is about to be used.
 
         Raises:
@@ -63,7 +63,7 @@ def interruptible(interruption: Interruption | None) -> Iterator[None]:
             interruption.end()
 
 
-def own_connection(connection: socket.socket) -> None:
+def own_connection(connection: socket.socket | None) -> None:
     """Tell the current request's interruption which connection it is sent on.
 
     Raises:

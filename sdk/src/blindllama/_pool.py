@@ -94,8 +94,7 @@ class AttestedConnection(HTTPSConnection):
         if self.sock is None or not self._still_admitted():
             self.close()
             self.connect()
-        if self.sock is not None:
-            own_connection(self.sock)
+        own_connection(self.sock)
         super().request(*args, **kwargs)
 
     def _open(self) -> None:

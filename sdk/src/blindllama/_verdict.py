@@ -50,8 +50,7 @@ class ReleaseSource:
         try:
             verified, policy = self._verified(now, report)
         except VerificationError as exc:
-            if exc.report is None:
-                exc.report = report
+            exc.report = exc.report or report
             raise
         return Verdict(
             release=verified,

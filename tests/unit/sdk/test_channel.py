@@ -6,6 +6,7 @@ import contextlib
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
@@ -13,6 +14,7 @@ import pytest
 
 from blindllama._channel import Origin, parse_origin, peer_spki, request_evidence, tls_context
 from blindllama._pool import AttestedConnection, AttestedPool
+from blindllama._timed_socket import TimedSocket
 from blindllama.errors import ChannelBindingError, Code, NetworkError, UsageError, VerificationError
 from tests.simulators.attested_client import new_session
 from tests.simulators.attested_server import Answer, Server, TlsKey, attested_server
@@ -162,3 +164,15 @@ def test_t1_a_refusal_leaves_no_open_connection(server: Server, guest: BootedGue
             assert caught.value.code is Code.FORMAT_VERSION
     # Each try was a connection of its own: none was kept.
     assert server.handshakes == 3
+
+
+def test_a_reader_may_be_closed_twice() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        theirs.sendall(b"an answer and more")
+        timed = TimedSocket(ours, deadline=time.monotonic() + 60, limit_bytes=100)
+        reader = timed.makefile("rb")
+        assert reader.read(9) == b"an answer"
+        reader.close()
+        reader.close()
+    assert timed.more_came

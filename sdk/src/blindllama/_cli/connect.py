@@ -38,8 +38,7 @@ def connect(
             timeout_s=options.timeout,
         )
     except VerificationError as exc:
-        if exc.report is not None:
-            _hand_out(exc.report, output, show)
+        _hand_out(exc.report or Report(), output, show)
         raise
     _hand_out(session.report, output, show)
     return session

@@ -32,9 +32,8 @@ def with_times(document: JsonValue, *, stamps: list[JsonValue], promise: bool) -
 def log_entries(document: JsonValue) -> list[dict[str, JsonValue]]:
     """Return the log entries of a bundle that sigstore has parsed."""
     entries = _field(_field(document, "verificationMaterial"), "tlogEntries")
-    if not isinstance(entries, list):
-        return []
-    return [entry for entry in entries if isinstance(entry, dict)]
+    listed = entries if isinstance(entries, list) else []
+    return [entry for entry in listed if isinstance(entry, dict)]
 
 
 def stamps_in(document: JsonValue) -> list[JsonValue]:

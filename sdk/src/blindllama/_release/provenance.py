@@ -168,7 +168,9 @@ def _check_source(
     dependencies: Sequence[_Dependency], statement: VerifiedStatement, signer: SignerPolicy
 ) -> None:
     """Refuse a predicate whose source is not the one that the certificate names (S1, S3)."""
-    sources = [entry for entry in dependencies if isinstance(entry.digest, _SourceDigest)]
+    sources = [
+        (entry, entry.digest) for entry in dependencies if isinstance(entry.digest, _SourceDigest)
+    ]
     if signer.github is None:
         if sources:
             raise ProvenanceError(
@@ -176,13 +178,13 @@ def _check_source(
                 code=Code.PROVENANCE_SOURCE,
                 step=_STEP,
                 expected="none",
-                got=sources[0].uri or sources[0].name,
+                got=sources[0][0].uri or sources[0][0].name,
             )
         return
     # The certificate's ref, which the CA filled in, is one that the policy accepts.
     expected = f"git+{signer.github.repository}@{certificate_ref(statement.certificate)}"
-    got = [entry.uri for entry in sources]
-    if got != [expected] or sources[0].name != SOURCE:
+    got = [entry.uri for entry, _ in sources]
+    if got != [expected] or sources[0][0].name != SOURCE:
         raise ProvenanceError(
             "source of a build",
             code=Code.PROVENANCE_SOURCE,
@@ -190,13 +192,11 @@ def _check_source(
             expected=[expected],
             got=got,
         )
-    for entry in sources:
-        if isinstance(entry.digest, _SourceDigest):
-            certificate_says(
-                statement.certificate,
-                OIDCSourceRepositoryDigest(entry.digest.git_commit),
-                code=Code.PROVENANCE_SOURCE,
-            )
+    certificate_says(
+        statement.certificate,
+        OIDCSourceRepositoryDigest(sources[0][1].git_commit),
+        code=Code.PROVENANCE_SOURCE,
+    )
 
 
 def _check_runner(internal: _Internal, signer: SignerPolicy) -> None:

@@ -137,11 +137,11 @@ def trust_root(text: str) -> TrustRoot:
     try:
         document = parse_json(text.encode(), limit=_LIMIT, step=1, what="trust root")
         root = parse_model(document, _Root, step=1, what="trust root")
-        # The windows as well, which sigstore does not see later: a misspelt end would never come.
-        TrustedRootMessage.from_json(json.dumps(document))
         for window in _windows(root):
             _moment(window, "start", datetime.min.replace(tzinfo=UTC))
             _moment(window, "end", datetime.max.replace(tzinfo=UTC))
+        # The windows as well, which sigstore does not see later: a misspelt end would never come.
+        TrustedRootMessage.from_json(json.dumps(document))
         return TrustRoot(root, _verifier(root))
     except (FormatError, ValidationError, SigstoreError, ValueError) as exc:
         raise PolicyError(

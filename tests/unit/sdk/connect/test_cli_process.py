@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import json
+import runpy
 import signal
 import subprocess
 import sys
@@ -118,3 +120,13 @@ def test_a_terminal_gets_a_table(
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
     assert main(["verify", *deployed.arguments]) == ExitCode.DONE
     assert "what was seen" in capsys.readouterr().out
+
+
+def test_a_python_that_runs_the_package(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+    importlib.import_module("blindllama.__main__")  # imported, it does nothing
+    monkeypatch.delitem(sys.modules, "blindllama.__main__")
+    monkeypatch.setattr("sys.argv", ["blindllama", "--help"])
+    with pytest.raises(SystemExit) as caught:
+        runpy.run_module("blindllama", run_name="__main__")
+    assert caught.value.code == ExitCode.DONE
+    assert capsys.readouterr().out.startswith("usage: blindllama ")

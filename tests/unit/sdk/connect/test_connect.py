@@ -144,6 +144,11 @@ def test_seconds_are_some_and_not_for_ever(deployed: Deployed, name: str, second
         connect(deployed, **{name: seconds})
 
 
+def test_an_age_below_what_a_clock_tells(deployed: Deployed) -> None:
+    with pytest.raises(UsageError, match="expected more than nothing"):
+        connect(deployed, max_evidence_age_s=1e-9)
+
+
 def test_s4_the_memory_of_releases(deployed: Deployed) -> None:
     memory = deployed.folder / "memory.json"
     connect(deployed, memory=memory).close()

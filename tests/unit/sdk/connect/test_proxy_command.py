@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import http.client
+import io
+import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from queue import SimpleQueue
 from urllib.parse import urlsplit
 
 import pytest
@@ -51,6 +55,43 @@ def test_it_serves_until_it_is_interrupted(deployed: Deployed) -> None:
         assert process.wait(TIMEOUT_S) == ExitCode.INTERRUPTED
         connection.close()
     assert rest == "POST /v1/completions 200\n"
+
+
+class Terminal(io.StringIO):
+    """Standard error, read by another thread."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.told: SimpleQueue[str] = SimpleQueue()
+
+    def write(self, text: str) -> int:
+        self.told.put(text)
+        return len(text)
+
+
+def test_control_c_of_a_program_that_calls_it(
+    deployed: Deployed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    terminal, answers = Terminal(), list[int]()
+    monkeypatch.setattr("sys.stderr", terminal)
+
+    def use() -> None:
+        try:
+            while not (line := terminal.told.get(timeout=TIMEOUT_S)).startswith("listening: "):
+                pass
+            url = urlsplit(line.removeprefix("listening: ").strip())
+            connection = http.client.HTTPConnection(url.netloc, timeout=TIMEOUT_S)
+            connection.request("POST", "/v1/completions", body=b"{}")
+            answers.append(connection.getresponse().status)
+            connection.close()
+        finally:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    program = threading.Thread(target=use)
+    program.start()
+    code = main(["proxy", *deployed.arguments, "--listen", "127.0.0.1:0", "--json"])
+    program.join()
+    assert (code, answers) == (ExitCode.INTERRUPTED, [200])
 
 
 def test_nothing_listens_before_the_guest_is_verified(deployed: Deployed, capsys: Capture) -> None:

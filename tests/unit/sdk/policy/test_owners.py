@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import base64
 from typing import Any
 
 import pytest
@@ -54,6 +55,13 @@ class TestOwners:
     )
     def test_a_key_of_another_kind(self, scheme: str, public: str) -> None:
         assert refusal(self.owner(scheme, public)).code is Code.POLICY_OWNER_KEY
+
+    def test_a_key_of_a_kind_that_nobody_knows(self) -> None:
+        der = bytes.fromhex("300b300506032a030403020001")  # of the algorithm 1.2.3.4
+        body = base64.b64encode(der).decode()
+        public = f"-----BEGIN PUBLIC KEY-----\n{body}\n-----END PUBLIC KEY-----\n"
+        error = refusal(self.owner("rsassa-pss-sha256", public))
+        assert error.code is Code.POLICY_OWNER_KEY
 
     def test_an_identity(self) -> None:
         me = {"issuer": "https://issuer", "identity": "me@example"}

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from blindllama._policy_toml import policy_toml
 from blindllama.errors import Code, PolicyError
 from blindllama.measurements import PlatformName
 from blindllama.policy import Policy
@@ -197,6 +198,11 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(PolicyError) as caught:
         Policy.from_file(tmp_path / "none.toml")
     assert caught.value.code is Code.POLICY_UNREADABLE
+
+
+def test_toml_is_written_of_what_a_policy_holds() -> None:
+    with pytest.raises(TypeError, match="no TOML for float"):
+        policy_toml({"release": {"maximum_age_days": 1.5}})
 
 
 def test_a_policy_does_not_change() -> None:

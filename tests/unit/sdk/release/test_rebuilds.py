@@ -125,6 +125,14 @@ def test_a_rebuilder_in_parts(desk: Desk) -> None:
     desk.verify(desk.policy(1, desk.identity()), *parts)
 
 
+def test_who_rebuilds_more_than_is_demanded(desk: Desk) -> None:
+    more = desk.statement([*REBUILT, "measure"])
+    detail = desk.verify(desk.policy(1, desk.identity()), more)
+    assert {name for name in detail if name.endswith("rebuilt by")} == {
+        f"{step} rebuilt by" for step in REBUILT
+    }
+
+
 def test_without_a_threshold_nobody_is_looked_at(desk: Desk) -> None:
     assert "engine rebuilt by" not in desk.verify(desk.honest.policy, {"not": "a bundle"})
 

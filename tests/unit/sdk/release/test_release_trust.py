@@ -6,6 +6,7 @@ The signatures are genuine; what the caller trusts, remembers or expects decides
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -37,6 +38,18 @@ class TestTrust:
         root = stranger.policy.sigstore.trusted_root
         error = refusal(honest, policy(honest, "sigstore.trusted_root", root))
         assert (error.code, error.step) == (Code.BUNDLE_CERTIFICATE, 2)
+
+    def test_a_promise_alone_where_no_stamp_is_demanded(self, honest: SignedRelease) -> None:
+        verify_release(
+            honest.evidence, policy(honest, "sigstore.require_timestamp", value=False), honest.now
+        )
+
+    def test_t4_more_stamps_than_anybody_needs(self, honest: SignedRelease) -> None:
+        evidence = json.loads(honest.evidence)
+        times = evidence["index"]["verificationMaterial"]["timestampVerificationData"]
+        times["rfc3161Timestamps"] *= 33
+        error = refusal(replace(honest, evidence=json.dumps(evidence).encode()))
+        assert (error.code, error.step) == (Code.BUNDLE_SIGNATURE, 2)
 
     def test_another_issuer(self, honest: SignedRelease) -> None:
         error = refusal(honest, policy(honest, "signer.issuer", "https://issuer.example"))

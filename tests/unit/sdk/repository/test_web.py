@@ -256,3 +256,10 @@ def test_threads_share_a_repository(publisher: Publisher, server: RepositoryServ
     for thread in threads:
         thread.join()
     assert results == [1] * 8
+
+
+def test_a_folder_on_a_disk_that_fails(publisher: Publisher) -> None:
+    (publisher.folder / "timestamp.json").unlink()
+    (publisher.folder / "timestamp.json").symlink_to("/proc/self/mem")  # its first page is nobody's
+    with pytest.raises(NetworkError, match="Input/output error"):
+        publisher.client().fetch(publisher.now)

@@ -11,6 +11,8 @@ from http.server import BaseHTTPRequestHandler
 import httpx
 import pytest
 
+from blindllama._carrier import Outgoing
+from blindllama._httpx import _Handover
 from blindllama.errors import Code, FormatError, NetworkError, UsageError
 from blindllama.session import AttestedSession
 from tests.simulators.attested_server import WORDS, Server
@@ -143,6 +145,25 @@ def test_a_task_that_is_cancelled_while_the_guest_is_asked_for_evidence_sends_no
     assert session.get("/v1/models").status_code == 200
     assert server.paths == ["/v1/models"]
     assert server.attestations == 1
+
+
+def test_an_answer_that_comes_as_its_task_is_cancelled_is_let_go(session: AttestedSession) -> None:
+    """The task is gone by the time at which the thread has the head."""
+    handover = _Handover(session._carrier)
+    handover._abandoned = True  # what `abandon` leaves behind when there is nothing to interrupt
+    answer = handover.send(Outgoing(method="POST", target="/", headers=(), body=b""))
+    with pytest.raises(NetworkError, match="closed before its end"):
+        answer.read()
+
+
+def test_an_answer_that_came_before_its_task_was_cancelled_is_let_go(
+    session: AttestedSession,
+) -> None:
+    handover = _Handover(session._carrier)
+    answer = handover.send(Outgoing(method="POST", target="/", headers=(), body=b""))
+    handover.abandon()
+    with pytest.raises(NetworkError, match="closed before its end"):
+        answer.read()
 
 
 def test_a_task_may_be_cancelled_in_the_middle(session: AttestedSession, server: Server) -> None:

@@ -14,6 +14,8 @@ import pytest
 import requests
 from requests.adapters import HTTPAdapter
 
+from blindllama._channel import parse_origin
+from blindllama._pool import check_origin
 from blindllama.errors import (
     ChannelBindingError,
     Code,
@@ -47,6 +49,14 @@ def test_t2_only_https(url: str) -> None:
 def test_t2_a_url_names_a_server_and_nothing_else(url: str) -> None:
     with pytest.raises(UsageError):
         new_session(url, bytes(32))
+
+
+@pytest.mark.parametrize(
+    "url", ["HTTPS://guest.example/", "https://GUEST.example/x", "https://guest.example:443?x=/"]
+)
+def test_t2_another_spelling_of_the_same_origin(url: str) -> None:
+    """A library may hand URLs on as they were given."""
+    check_origin(url, parse_origin("https://guest.example"), Code.CHANNEL_ORIGIN)
 
 
 @pytest.mark.parametrize(
