@@ -19,7 +19,7 @@ from pipeline import read_measured
 from supply_chain.attest.functionary import Functionary, functionaries_of
 from supply_chain.attest.layout import layout_demands
 from supply_chain.attest.owner import owner_entries
-from supply_chain.attest.trust import LOCAL, LOCAL_IDENTITY
+from supply_chain.attest.trust import LOCAL_IDENTITY, signs_here
 from supply_chain.digest import Sha256
 from supply_chain.errors import DigestMismatchError
 from supply_chain.release import EVIDENCE, LAYOUT, ReleaseError, read_release, verify_folder
@@ -55,7 +55,7 @@ def kept_release(
     path = site.workspace.dist / POLICY
     if not path.exists() or not site.workspace.release.is_dir():
         return None
-    if site.sigstore != LOCAL:
+    if not signs_here(site.sigstore):
         # Whoever names an instance wants its signatures.
         return None
     try:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from reproduce.confirm import confirm, read_rebuildable, require_equal
 from reproduce.rebuild import rebuilt
 from supply_chain.attest.rebuild import LOCAL_REBUILDER
-from supply_chain.attest.trust import LOCAL
+from supply_chain.attest.trust import signs_here
 from supply_chain.claimed import payload_of
 from supply_chain.errors import BuildError
 from supply_chain.rebuilds import add_rebuild, write_rebuild
@@ -33,7 +33,7 @@ def rebuild_here(site: Site, release: Path) -> None:
         BuildError: the rebuild failed, or made something else.
     """
     wanted = [name for name, count in site.chain.thresholds.by_step().items() if count > 1]
-    local = site.sigstore == LOCAL and LOCAL_REBUILDER in {
+    local = signs_here(site.sigstore) and LOCAL_REBUILDER in {
         who.identity for who in site.chain.rebuilders
     }
     if not wanted or not local:

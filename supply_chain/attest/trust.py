@@ -59,13 +59,18 @@ class PublicSigstore:
     """A `ClientTrustConfig` file; None for the public good instance."""
 
 
+def signs_here(word: str) -> bool:
+    """Tell whether that word names the instance of this machine, which signs for whoever asks."""
+    return word == LOCAL
+
+
 def sigstore_named(word: str) -> PublicSigstore | None:
     """The instance that a person names: `local`, `public`, or the file of a trust configuration.
 
     Raises:
         SigningError: There is no such file.
     """
-    if word == LOCAL:
+    if signs_here(word):
         return None
     if word == PUBLIC:
         return PublicSigstore()
