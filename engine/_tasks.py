@@ -17,6 +17,8 @@ from engine.locked import build_locked_engine, engine_inputs, locked_weights
 from engine.portrait import portray
 from engine.signature import SIGNATURE, named_signer, verify_folder_signature
 from engine.spec import read_spec
+from engine.trtllm.build import build_gpu_engine, check_target
+from engine.trtllm.spec import read_gpu_spec
 from engine.verify import verify_engine
 from supply_chain.digest import sha256_file
 from supply_chain.front import told
@@ -35,9 +37,16 @@ _SPEC = _ROOT / "engine" / "engine.toml"
 @told()
 def build(_context: Context, spec: str = str(_SPEC)) -> None:
     """Build the engine into build/engine, outside of the signed chain."""
-    require_root()
     workspace = Workspace.at(_ROOT, os.environ)
     progress = ConsoleProgress()
+    gpu = read_gpu_spec(Path(spec))
+    if gpu is not None:
+        folder = workspace.build / "gpu-engine"
+        with workspace.exclusive(progress), fresh_dir(folder) as out:
+            build_gpu_engine(gpu, root=_ROOT, out=out, progress=progress)
+        print(f"{folder}: {gpu.name}, {gpu.kind}; recorded in manifest.json, not rebuildable")
+        return
+    require_root()
     wanted = read_spec(Path(spec))
     inputs = LockedInputs.at(workspace)
     with workspace.exclusive(progress):
@@ -140,4 +149,19 @@ def verify_signature(
         print(f"{sha256_file(Path(folder) / name).hex}  {name}")
 
 
-ns = Collection("engine", build, verify, inspect, sign, verify_signature)
+@task(
+    help={
+        "architecture": "the GPU's compute capability there, such as 8.0",
+        "version": "TensorRT-LLM's version there",
+        "engine": "the GPU engine's folder (default: build/gpu-engine)",
+    }
+)
+@told()
+def fits(_context: Context, architecture: str, version: str, engine: str = "") -> None:
+    """Check, before any boot, that a GPU engine can run on a GPU with a TensorRT-LLM."""
+    folder = Path(engine) if engine else Workspace.at(_ROOT, os.environ).build / "gpu-engine"
+    check_target(folder, architecture=architecture, version=version)
+    print(f"{folder}: runs on architecture {architecture} with TensorRT-LLM {version}")
+
+
+ns = Collection("engine", build, verify, inspect, sign, verify_signature, fits)

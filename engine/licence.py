@@ -53,11 +53,20 @@ def check_licence(spec: EngineSpec, *, stated: str) -> None:
     """
     if stated.casefold() != spec.licence.casefold():
         raise LicenceError(f"licence of the weights: expected {spec.licence}, got {stated!r}")
-    if spec.licence.casefold() in _FREE or spec.accept_licence == spec.licence:
+    check_accepted(spec.licence, spec.accept_licence)
+
+
+def check_accepted(licence: str, accepted: str | None) -> None:
+    """Nothing: a licence is free, or was accepted by its name.
+
+    Raises:
+        LicenceError: It is not.
+    """
+    if licence.casefold() in _FREE or accepted == licence:
         return
-    accepted = "none" if spec.accept_licence is None else repr(spec.accept_licence)
+    said = "none" if accepted is None else repr(accepted)
     raise LicenceError(
-        f"licence {spec.licence} may forbid what you do with the model: expected an acceptance of "
-        f"it by name, got {accepted}; read it, and if its conditions hold for everybody whom you "
-        f'serve, write into the engine\'s description: accept_licence = "{spec.licence}"'
+        f"licence {licence} may forbid what you do with the model: expected an acceptance of "
+        f"it by name, got {said}; read it, and if its conditions hold for everybody whom you "
+        f'serve, write into the engine\'s description: accept_licence = "{licence}"'
     )

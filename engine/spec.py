@@ -22,6 +22,10 @@ _MEMBER = r"^[\x21-\x7e]{1,200}$"
 _FILE = r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,199}$"
 
 
+GPU_KINDS = frozenset({"trtllm-checkpoint", "trt-plan"})
+"""Kinds that are described, built and recorded by `engine.trtllm`, and that no guest serves yet."""
+
+
 class EngineSpecError(BuildError):
     """An engine's description is malformed or asks for what is not supported."""
 
@@ -126,7 +130,13 @@ def parse_spec(text: str) -> EngineSpec:
         EngineSpecError: It is not TOML, or a key is missing, unknown or of the wrong form.
     """
     try:
-        return EngineSpec.model_validate(tomllib.loads(text))
+        document = tomllib.loads(text)
+        if document.get("kind") in GPU_KINDS:
+            raise EngineSpecError(
+                f"engine description: kind {document['kind']}: expected gguf, the one that a "
+                "release's guest serves; this one is built by: invoke engine.build --spec FILE"
+            )
+        return EngineSpec.model_validate(document)
     except tomllib.TOMLDecodeError as exc:
         raise EngineSpecError(f"engine description: not TOML: {exc}") from exc
     except ValidationError as exc:
