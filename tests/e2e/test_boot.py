@@ -78,7 +78,7 @@ def test_the_shell_does_the_same(published: Published, guest: vm.Guest) -> None:
         "--json",
     )
     assert run.returncode == 0, run.stderr
-    checks = json.loads(run.stdout)["checks"]
+    checks = json.loads(run.stdout)["report"]["checks"]
     assert [check["status"] for check in checks] == ["passed"] * 10
 
 
