@@ -32,6 +32,7 @@ from blindllama._release.link import _Link
 from blindllama._release.provenance import PROVENANCE_TYPE, verify_provenance
 from blindllama._release.statement import PAYLOAD_TYPE, VerifiedStatement, _statement
 from blindllama._release.trust import trust_root
+from blindllama._release.unread import check_unread
 from blindllama._strict_json import parse_json, parse_model
 from blindllama._tpm.event_log import parse_event_log, replay_log
 from blindllama._tpm.quote import parse_genuine_quote
@@ -117,6 +118,17 @@ def _bundle(data: bytes) -> object:
     return bundles().verify_dsse(_json(data), who)
 
 
+def _stamp(data: bytes) -> None:
+    stamp: JsonValue = {"signedTimestamp": text(data)}
+    check_unread({}, entries=(), stamps=[stamp], authorities=bundles().trust.stampers)
+
+
+def _checkpoint(data: bytes) -> None:
+    note = data.decode("utf-8", "replace")
+    entry: dict[str, JsonValue] = {"inclusionProof": {"checkpoint": {"envelope": note}}}
+    check_unread({}, entries=[entry], stamps=(), authorities=())
+
+
 def _said(data: bytes, kind: str) -> VerifiedStatement:
     envelope = VerifiedEnvelope(
         payload_type=PAYLOAD_TYPE, payload=data, certificate=_certificate(), signed_at=NOW
@@ -186,12 +198,14 @@ def targets() -> Iterator[Target]:
     measured = _payload(RELEASE["measurements"]["dsseEnvelope"])
     links = tuple(_payload(link) for link in RELEASE["links"])
     one = MappingProxyType(RELEASE["index"])
+    stamps = one["verificationMaterial"]["timestampVerificationData"]["rfc3161Timestamps"]
+    entry = one["verificationMaterial"]["tlogEntries"][0]
     for name, run, seeds, share in (
-        ("strict-json", _json, (b'{"a":[1,2.5e3,null,"\\u00e9"]}',), 13),
+        ("strict-json", _json, (b'{"a":[1,2.5e3,null,"\\u00e9"]}',), 12),
         ("evidence", parse_evidence, (read_document("alone"),), 9),
-        ("quote", parse_genuine_quote, (attest,), 14),
+        ("quote", parse_genuine_quote, (attest,), 12),
         ("signature", parse_signature, (signature, ecdsa), 10),
-        ("event-log", lambda data: replay_log(parse_event_log(data)), (event_log(),), 14),
+        ("event-log", lambda data: replay_log(parse_event_log(data)), (event_log(),), 12),
         ("ak-leaf", _chain, (leaf,), 5),
         ("ak-issuer", _issuer, (issuer,), 5),
         (
@@ -201,6 +215,13 @@ def targets() -> Iterator[Target]:
             4,
         ),
         ("bundle", _bundle, (_dumped(dict(one)),), 2),
+        ("stamp", _stamp, (base64.b64decode(stamps[0]["signedTimestamp"]),), 3),
+        (
+            "checkpoint",
+            _checkpoint,
+            (entry["inclusionProof"]["checkpoint"]["envelope"].encode(),),
+            2,
+        ),
         ("provenance", _provenance, tuple(statements), 4),
         ("index", _index, (index,), 4),
         ("measurements", _measurements, (measured,), 4),
