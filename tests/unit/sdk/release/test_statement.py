@@ -54,3 +54,8 @@ def test_s2_a_statement_of_another_version(kind: object) -> None:
 
 def test_s2_a_statement_of_another_kind() -> None:
     assert code(envelope(predicateType=KIND + "x")) is Code.STATEMENT_PREDICATE_TYPE
+
+
+@pytest.mark.parametrize("payload", [b"[]", b"null", b'"text"', b"1"])
+def test_signed_bytes_that_are_no_object(payload: bytes) -> None:
+    assert code(replace(envelope(), payload=payload)) is Code.FORMAT_SCHEMA
