@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import argparse
 import time
-from datetime import UTC, datetime
-from pathlib import Path
+from datetime import UTC, datetime, timedelta
 
-from blindllama._cli.connect import connect, evidence_path, policy_path
+from blindllama._cli.connect import connect, policy_path, release_source
 from blindllama._cli.output import Output
+from blindllama._verdict import ReleaseSource
 from blindllama.errors import UsageError
-from blindllama.policy import Policy
-from blindllama.release import verify_release
 from blindllama.report import Report
+from blindllama.session import MAX_EVIDENCE_AGE_S
 
 __all__ = ["run"]
 
@@ -34,21 +33,16 @@ def run(options: argparse.Namespace, output: Output) -> None:
 def _verify_release(options: argparse.Namespace, output: Output) -> None:
     if options.url is not None or options.memory is not None:
         raise UsageError("--release-only; expected neither URL nor --memory: no guest is asked")
-    if options.release is None or options.policy is None or options.repository is not None:
-        raise UsageError("--release-only; expected --release and --policy")
-    evidence = _content(evidence_path(options.release))
+    source = ReleaseSource(
+        release=release_source(options),
+        policy=None if options.policy is None else policy_path(options.policy),
+        memory=None,
+        known=(),
+        max_evidence_age=timedelta(seconds=MAX_EVIDENCE_AGE_S),
+    )
     report = Report(clock=time.perf_counter)
     try:
-        with report.check(1):
-            policy = Policy.from_file(policy_path(options.policy))
-        verify_release(evidence, policy, datetime.now(UTC), report=report)
+        source.verdict(datetime.now(UTC), report)
     finally:
         output.field("report", report.to_json())
         output.show(report)
-
-
-def _content(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as exc:
-        raise UsageError(f"{path}: {exc.strerror or exc}") from exc

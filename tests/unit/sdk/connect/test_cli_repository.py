@@ -42,6 +42,27 @@ class TestRepository:
         assert main(["verify", *arguments, *policy]) == ExitCode.REFUSED
         assert "policy.unreadable" in capsys.readouterr().err
 
+    def test_a_release_alone_asks_no_server(
+        self, deployed: Deployed, arguments: list[str], capsys: Capture
+    ) -> None:
+        assert main(["verify", *arguments[1:], "--release-only", "--json"]) == ExitCode.DONE
+        checks = json.loads(capsys.readouterr().out)["report"]["checks"]
+        assert [check["status"] for check in checks] == ["passed"] * 5 + ["not_run"] * 5
+        assert "repository" in checks[3]["detail"]
+        assert deployed.server.handshakes == 0
+
+    def test_a_release_alone_that_was_not_signed(
+        self, deployed: Deployed, arguments: list[str], capsys: Capture
+    ) -> None:
+        (evidence,) = (deployed.folder / "index").rglob("*.evidence.json")
+        data = bytearray(evidence.read_bytes())
+        data[len(data) // 2] ^= 1
+        evidence.write_bytes(data)
+        assert main(["verify", *arguments[1:], "--release-only", "--json"]) == ExitCode.REFUSED
+        document = json.loads(capsys.readouterr().out)
+        assert document["error"]["code"] == "repository.tampered"
+        assert document["report"]["checks"][3]["status"] == "failed"
+
     @pytest.mark.parametrize(
         ("change", "told"),
         [
@@ -52,7 +73,7 @@ class TestRepository:
                 lambda given: [given[0], *given[3:], "--release", "x", "--policy", "y"],
                 "beside --repository alone",
             ),
-            (lambda given: [*given[1:], "--release-only"], "expected --release and --policy"),
+            (lambda given: ["--release-only", *given[1:3]], "expected --root"),
         ],
     )
     def test_options_that_do_not_go_together(
