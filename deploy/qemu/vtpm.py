@@ -52,6 +52,8 @@ _PUBLIC_ATTRIBUTES = struct.Struct(">6xI")
 _STATE = "tpm"
 _CERTIFICATE = "ak.der"
 _START_S = 10.0
+_UNIX_SOCKETS = Path("/proc/net/unix")
+_ACCEPTS = 0x10000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,16 +126,29 @@ def swtpm_argv(state: Path, control: Path, log: Path) -> list[str]:
 
 
 def wait_for_socket(path: Path, timeout_s: float = _START_S) -> None:
-    """Return as soon as the socket is there.
+    """Return as soon as somebody listens on the socket; one that is only bound refuses callers.
+
+    Asked of the kernel, since a connection made to find out could be taken for the one that counts.
 
     Raises:
-        BootError: It does not appear in time.
+        BootError: Nobody listens in time.
+
+    Source: proc(5), /proc/net/unix; its flags have __SO_ACCEPTCON of linux/net.h.
     """
     deadline = time.monotonic() + timeout_s
-    while not path.is_socket():
+    while not _is_listening(path):
         if time.monotonic() >= deadline:
             raise BootError(f"software TPM: expected its socket {path} within {timeout_s:.0f} s")
         time.sleep(0.02)
+
+
+def _is_listening(path: Path) -> bool:
+    for line in _UNIX_SOCKETS.read_text(errors="replace").splitlines()[1:]:
+        # Num RefCount Protocol Flags Type St Inode Path
+        columns = line.split(maxsplit=7)
+        if columns[7:] == [str(path)] and int(columns[3], 16) & _ACCEPTS:
+            return True
+    return False
 
 
 @contextlib.contextmanager

@@ -159,7 +159,7 @@ def _served(home: Path) -> Iterator[str]:
 
 def extend_all(tcti: str, digests: Iterable[tuple[int, bytes]]) -> None:
     """Extend registers of a TPM that somebody else started."""
-    with ESAPI(tcti) as context:
+    with _connected(tcti) as context:
         for pcr, digest in digests:
             _extend(context, pcr, digest)
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import socket
 import stat
 import struct
 from concurrent.futures import ThreadPoolExecutor
@@ -156,6 +157,17 @@ def test_a_state_that_cannot_be_served_is_an_error(tmp_path: Path, host_tools: N
     with pytest.raises(BootError) as caught:
         vtpm.wait_for_socket(tmp_path / "none", timeout_s=0.05)
     assert caught.value.code == "build.boot"
+
+
+def test_a_socket_that_is_only_bound_is_not_taken_for_a_server(tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(path))
+        assert path.is_socket()
+        with pytest.raises(BootError):
+            vtpm.wait_for_socket(path, timeout_s=0.05)
+        server.listen()
+        vtpm.wait_for_socket(path, timeout_s=0.05)
 
 
 def test_the_authority_does_not_show_its_key(tmp_path: Path) -> None:
