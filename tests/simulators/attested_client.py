@@ -79,6 +79,7 @@ def new_session(
     expected: ExpectedPcrs | None = None,
     max_age_s: float = 300.0,
     timeout_s: float = 5.0,
+    address: str | None = None,
 ) -> AttestedSession:
     """A session that has not attested anything yet."""
     release = verified_release(expected_pcrs(platform) if expected is None else expected)
@@ -103,4 +104,4 @@ def new_session(
         timeout_s=timeout_s,
         elapsed=Stopwatch() if elapsed is None else elapsed,
     )
-    return AttestedSession(origin, attestor, timeout_s=timeout_s)
+    return AttestedSession(origin, attestor, timeout_s=timeout_s, address=address)

@@ -114,11 +114,13 @@ class Answer:
 class Carrier:
     """Sends requests to the one attested origin; several threads may use it."""
 
-    def __init__(self, origin: Origin, attestor: Attestor, *, timeout_s: float) -> None:
-        """Open nothing yet."""
+    def __init__(
+        self, origin: Origin, attestor: Attestor, *, timeout_s: float, address: str | None = None
+    ) -> None:
+        """Open nothing yet; `address` is where to connect, in place of what the name resolves to."""
         self.origin = origin
         self.timeout_s = timeout_s
-        self.pool = AttestedPool(origin, attestor, timeout_s=timeout_s)
+        self.pool = AttestedPool(origin, attestor, timeout_s=timeout_s, address=address)
         self._attestor = attestor
 
     def attest(self) -> None:

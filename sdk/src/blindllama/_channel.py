@@ -16,6 +16,7 @@ import ssl
 import time
 from dataclasses import dataclass
 from functools import lru_cache
+from ipaddress import ip_address
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -31,6 +32,7 @@ from blindllama.evidence import EVIDENCE_LIMIT_BYTES
 __all__ = [
     "DisconnectedError",
     "Origin",
+    "parse_address",
     "parse_origin",
     "peer_spki",
     "request_evidence",
@@ -98,6 +100,22 @@ def parse_origin(url: str) -> Origin:
     if not host.isascii():
         raise UsageError("URL of the server; expected an international name as xn--…, in ASCII")
     return Origin(host=host, port=_DEFAULT_PORT if port is None else port)
+
+
+def parse_address(address: str) -> str:
+    """Return an IP address in its usual form; an IPv6 address may be in brackets.
+
+    Raises:
+        UsageError: it is a name, has a port, or is no address at all.
+    """
+    bare = address[1:-1] if address.startswith("[") and address.endswith("]") else address
+    try:
+        return str(ip_address(bare))
+    except ValueError as exc:
+        raise UsageError(
+            "address of the server; expected an IP address without a port, such as 192.0.2.10; "
+            f"got {address!r}; the port goes into the URL"
+        ) from exc
 
 
 def tls_context() -> ssl.SSLContext:

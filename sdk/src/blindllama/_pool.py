@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 from urllib.parse import urljoin
 
+from urllib3 import HTTPHeaderDict
 from urllib3.connection import HTTPSConnection
 from urllib3.connectionpool import HTTPSConnectionPool
 from urllib3.response import BaseHTTPResponse
@@ -140,18 +141,29 @@ class AttestedPool(HTTPSConnectionPool):
 
     ConnectionCls = AttestedConnection
 
-    def __init__(self, origin: Origin, gate: Gate, *, timeout_s: float) -> None:
-        """Open nothing yet."""
+    def __init__(
+        self, origin: Origin, gate: Gate, *, timeout_s: float, address: str | None = None
+    ) -> None:
+        """Open nothing yet.
+
+        Args:
+            origin: What requests name, in TLS and in HTTP.
+            gate: Admits connections.
+            timeout_s: Seconds for a connection.
+            address: The IP address to connect to; None to look the origin's name up.
+        """
         super().__init__(
-            origin.host,
+            origin.host if address is None else address,
             origin.port,
             timeout=timeout_s,
             maxsize=_POOLED_CONNECTIONS,
             ssl_context=tls_context(),
             assert_hostname=False,
+            server_hostname=None if address is None else origin.host,
             gate=gate,
         )
         self._origin = origin
+        self._host_header = None if address is None else origin.authority
 
     def attest(self) -> None:
         """Open one connection, have it admitted, and keep it for the first request.
@@ -179,10 +191,16 @@ class AttestedPool(HTTPSConnectionPool):
             ChannelBindingError: `channel.redirect`.
             FormatError: `channel.encoding`.
         """
+        headers = kwargs.get("headers") or {}
+        if self._host_header is not None:
+            # urllib3 would name the address that it connects to.
+            headers = HTTPHeaderDict(headers)
+            headers.setdefault("Host", self._host_header)
+            kwargs["headers"] = headers
         response = super().urlopen(method, url, *args, **kwargs)
         try:
             self._check_redirect(response, url)
-            _check_encoding(response, kwargs.get("headers") or {})
+            _check_encoding(response, headers)
         except BaseException:
             response.close()
             raise

@@ -20,7 +20,7 @@ import requests
 from blindllama._adapter import AttestedAdapter
 from blindllama._attestor import Attestor
 from blindllama._carrier import ANSWER_TIMEOUT_S, Carrier
-from blindllama._channel import Origin, parse_origin
+from blindllama._channel import Origin, parse_address, parse_origin
 from blindllama._clients import Clients
 from blindllama._completion import (
     CHAT_PATH,
@@ -58,6 +58,7 @@ def verify_and_connect(  # noqa: PLR0913 - each argument is a separate decision 
     url: str,
     *,
     release: Path | str | bytes | Repository,
+    address: str | None = None,
     policy: Policy | Path | str | None = None,
     now: Callable[[], datetime] | None = None,
     timeout_s: float = 30.0,
@@ -72,6 +73,9 @@ def verify_and_connect(  # noqa: PLR0913 - each argument is a separate decision 
         url: `https://HOST[:PORT]` of the guest.
         release: The release's `evidence.json`: its path, or its bytes; or a `Repository`, which
             gives the newest, and is asked again when what it said has expired.
+        address: The IP address of the guest, in place of what the name in `url` resolves to: for a
+            guest without a DNS entry, or one of several behind a name. The name stays in the
+            requests; what is trusted is the attested key, whatever the address.
         policy: What you trust: a policy, or the path of its TOML file. Only with a repository it
             may be left out, for the repository's own: its root is then all that you trust.
         now: The clock, with a time zone; the system's by default. It is asked again whenever
@@ -95,6 +99,7 @@ def verify_and_connect(  # noqa: PLR0913 - each argument is a separate decision 
     report = Report(clock=time.perf_counter)
     try:
         origin = parse_origin(url)
+        where = None if address is None else parse_address(address)
     except VerificationError as exc:
         exc.report = report
         raise
@@ -116,7 +121,7 @@ def verify_and_connect(  # noqa: PLR0913 - each argument is a separate decision 
         elapsed=time.monotonic,
         renew=source.renewed if source.renewable else None,
     )
-    session = AttestedSession(origin, attestor, timeout_s=timeout_s)
+    session = AttestedSession(origin, attestor, timeout_s=timeout_s, address=where)
     try:
         session.attest()
         if remembered is not None:
@@ -138,7 +143,9 @@ class AttestedSession(Clients, requests.Session):
     further adapters are refused.
     """
 
-    def __init__(self, origin: Origin, attestor: Attestor, *, timeout_s: float) -> None:
+    def __init__(
+        self, origin: Origin, attestor: Attestor, *, timeout_s: float, address: str | None = None
+    ) -> None:
         """Prepare a session in which nothing is attested yet."""
         self._sealed = False
         super().__init__()
@@ -146,7 +153,7 @@ class AttestedSession(Clients, requests.Session):
         self.headers["Accept-Encoding"] = "identity"  # compression would leak lengths
         self._origin = origin
         self._attestor = attestor
-        self._carrier = Carrier(origin, attestor, timeout_s=timeout_s)
+        self._carrier = Carrier(origin, attestor, timeout_s=timeout_s, address=address)
         self._adapter = AttestedAdapter(self._carrier.pool)
         for adapter in self.adapters.values():
             adapter.close()

@@ -31,6 +31,7 @@ def connect(
     try:
         session = verify_and_connect(
             options.url,
+            address=options.address,
             release=release_source(options),
             policy=None if options.policy is None else policy_path(options.policy),
             memory=options.memory,

@@ -149,6 +149,9 @@ def _add_guest(parser: argparse.ArgumentParser, *, url_optional: bool = False) -
         help="https://HOST[:PORT] of the guest",
     )
     parser.add_argument(
+        "--address", metavar="IP", help="connect here, whatever the name in URL resolves to"
+    )
+    parser.add_argument(
         "--release", type=Path, metavar="FILE", help="the release's evidence.json, or its folder"
     )
     parser.add_argument("--policy", type=Path, metavar="FILE", help="what you trust, policy.toml")

@@ -31,8 +31,10 @@ def run(options: argparse.Namespace, output: Output) -> None:
 
 
 def _verify_release(options: argparse.Namespace, output: Output) -> None:
-    if options.url is not None or options.memory is not None:
-        raise UsageError("--release-only; expected neither URL nor --memory: no guest is asked")
+    if (options.url, options.address, options.memory) != (None, None, None):
+        raise UsageError(
+            "--release-only; expected no URL, --address or --memory: no guest is asked"
+        )
     source = ReleaseSource(
         release=release_source(options),
         policy=None if options.policy is None else policy_path(options.policy),

@@ -24,6 +24,15 @@ def test_verify_shows_the_ten_checks(deployed: Deployed, capsys: Capture) -> Non
     assert deployed.server.application_bytes == 0
 
 
+def test_verify_at_an_address(deployed: Deployed, capsys: Capture) -> None:
+    named = deployed.server.url.replace("127.0.0.1", "guest.invalid")
+    arguments = [named, *deployed.arguments[1:], "--address"]
+    assert main(["verify", *arguments, "127.0.0.1"]) == ExitCode.DONE
+    assert f"peer: {named.removeprefix('https://')}" in capsys.readouterr().out
+    assert main(["verify", *arguments, "guest.example"]) == ExitCode.USAGE
+    assert "expected an IP address without a port" in capsys.readouterr().err
+
+
 def test_verify_as_json(deployed: Deployed, capsys: Capture) -> None:
     assert main(["verify", *deployed.arguments, "--json"]) == ExitCode.DONE
     document = json.loads(capsys.readouterr().out)
