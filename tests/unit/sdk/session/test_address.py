@@ -90,7 +90,11 @@ def test_without_an_address_the_name_is_looked_up(url: str, guest: BootedGuest) 
 
 @pytest.mark.parametrize(
     ("given", "usual"),
-    [("192.0.2.10", "192.0.2.10"), ("[2001:DB8::1]", "2001:db8::1"), ("2001:db8:0::1", "2001:db8::1")],
+    [
+        ("192.0.2.10", "192.0.2.10"),
+        ("[2001:DB8::1]", "2001:db8::1"),
+        ("2001:db8:0::1", "2001:db8::1"),
+    ],
 )
 def test_addresses(given: str, usual: str) -> None:
     assert parse_address(given) == usual
