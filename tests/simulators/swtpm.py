@@ -41,10 +41,15 @@ _READ_AT_ONCE = 8
 class SoftwareTpm:
     """A started TPM with an attestation key; its registers are zero until a test extends them."""
 
-    def __init__(self, context: ESAPI, *, scheme: str, key: str) -> None:
+    def __init__(
+        self, context: ESAPI, *, scheme: str, key: str, policy: bytes, owner: bool
+    ) -> None:
         self._context = context
-        template = TPM2B_PUBLIC.parse(f"{key}:{scheme}:null", objectAttributes=AK_ATTRIBUTES)
-        self._key, public, *_ = context.create_primary(None, template, ESYS_TR.ENDORSEMENT)
+        template = TPM2B_PUBLIC.parse(
+            f"{key}:{scheme}:null", objectAttributes=AK_ATTRIBUTES, authPolicy=policy
+        )
+        hierarchy = ESYS_TR.OWNER if owner else ESYS_TR.ENDORSEMENT
+        self._key, public, *_ = context.create_primary(None, template, hierarchy)
         self._public_der: bytes = public.to_der()
 
     @property
@@ -110,18 +115,26 @@ class SoftwareTpm:
 
 
 @contextlib.contextmanager
-def software_tpm(scheme: str = "rsassa-sha256", key: str = "rsa2048") -> Iterator[SoftwareTpm]:
+def software_tpm(
+    scheme: str = "rsassa-sha256",
+    key: str = "rsa2048",
+    *,
+    policy: bytes = b"",
+    owner: bool = False,
+) -> Iterator[SoftwareTpm]:
     """Run a manufactured TPM of its own until the block ends.
 
     Args:
         scheme: How its attestation key signs, as tpm2-tools write it.
         key: The kind of key: `rsa2048`, `rsa3072`, `ecc256`, `ecc384`.
+        policy: The policy of the attestation key.
+        owner: Make it in the owner's hierarchy, as whoever owns a machine can.
     """
     # Short on purpose: the path of a socket has at most 107 bytes.
     with tempfile.TemporaryDirectory(prefix="bl-tpm-") as name:
         home = Path(name)
         with _served(home) as tcti, _connected(tcti) as context:
-            yield SoftwareTpm(context, scheme=scheme, key=key)
+            yield SoftwareTpm(context, scheme=scheme, key=key, policy=policy, owner=owner)
 
 
 def _connected(tcti: str) -> ESAPI:

@@ -183,6 +183,7 @@ class Code(StrEnum):
     QUOTE_TYPE = "quote.type"
     QUOTE_SCHEME = "quote.scheme"
     QUOTE_SIGNATURE = "quote.signature"
+    QUOTE_SIGNER = "quote.signer"
     QUOTE_NONCE = "quote.nonce_mismatch"
     QUOTE_NONCE_PATH = "quote.nonce_path"
     QUOTE_SELECTION = "quote.selection"

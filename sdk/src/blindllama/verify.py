@@ -142,6 +142,7 @@ def _verify_quote(
         qualifying_data=qualifying_data(spki=spki, nonce=nonce, path=evidence.nonce_path),
         selection=platform.quoted,
         schemes=platform.schemes,
+        signers=platform.signers(ak.public_key),
     )
     return verify_quote(
         attest=evidence.attest,

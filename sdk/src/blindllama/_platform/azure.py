@@ -20,6 +20,7 @@ from cryptography import x509
 from cryptography.x509.oid import NameOID
 
 from blindllama._platform.base import QUOTED_PCRS, Golden, Platform
+from blindllama._tpm.name import RESTRICTED_SIGNING, RH_ENDORSEMENT, RsaTemplate
 from blindllama._tpm.structures import HashAlgorithm, SignatureScheme
 from blindllama.errors import AttestationKeyError, Code
 from blindllama.measurements import PlatformName
@@ -32,6 +33,14 @@ ROOT_2023 = bytes.fromhex("e6c596b17f8ffefba5c300f714cfb1260c6028704ecf7becc4ab5
 _COMMON_NAME = re.compile(r"[0-9a-f]{12}\.TrustedVM\.Azure\.(Microsoft|windows\.net)", re.ASCII)
 """The same root certifies confidential VMs, whose quotes mean something else."""
 
+_AIK_POLICY = bytes.fromhex("9dffcbf36c383ae699fb9868dc6dcb89d7153884be2803922c124158bfad22ae")
+"""The policy that Windows gives its attestation identity keys, and so does the host's provisioner;
+the key of the document of 2023 has it."""
+
+_TEMPLATES = frozenset(
+    RsaTemplate(hierarchy=RH_ENDORSEMENT, attributes=RESTRICTED_SIGNING, policy=policy)
+    for policy in (_AIK_POLICY, b"")  # OpenVMM, which runs newer hosts' TPMs, has none
+)
 
 _SEPARATOR_ALONE = "3d458cfe55cc03ea1f443f1562beec8df51c75e14a9fcf9a7234a13f198e7969"
 """The register of a firmware that extended nothing but the separator."""
@@ -83,6 +92,7 @@ AZURE_TRUSTED_LAUNCH = Platform(
     enforced=frozenset({4, 9, 11, 12, 13, 15}),
     allowed=_known_values(),
     schemes=frozenset({(SignatureScheme.RSASSA, HashAlgorithm.SHA256)}),
+    key_templates=_TEMPLATES,
     roots=frozenset({ROOT_2023}),
     check_leaf=_check_leaf,
 )

@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
+from blindllama._tpm.name import RsaTemplate, qualified_name
 from blindllama._tpm.structures import HashAlgorithm, SignatureScheme
 from blindllama.errors import UsageError
 from blindllama.measurements import PlatformName
@@ -61,6 +63,9 @@ class Platform:
     such a register has the say. Registers neither enforced nor here are reported."""
     schemes: frozenset[tuple[SignatureScheme, HashAlgorithm]]
     """How the platform's attestation keys sign."""
+    key_templates: frozenset[RsaTemplate] | None = None
+    """How the platform makes its attestation keys: a quote must be signed by a key of that name.
+    None where whoever runs the guest makes it."""
     roots: frozenset[bytes] | None
     """SHA-256 fingerprints of the only roots there can be; None when each machine has its own and
     only the caller's policy knows it."""
@@ -85,3 +90,12 @@ class Platform:
                     f"allowed values of PCR {index} of {self.name}; "
                     "expected some values of 32 bytes for a register that is not enforced"
                 )
+
+    def signers(self, key: rsa.RSAPublicKey | ec.EllipticCurvePublicKey) -> frozenset[bytes] | None:
+        """Return the qualified names that the key may have; None when any will do.
+
+        All templates are of RSA keys. Another kind of key is refused by its scheme.
+        """
+        if self.key_templates is None or not isinstance(key, rsa.RSAPublicKey):
+            return None
+        return frozenset(qualified_name(key, template) for template in self.key_templates)

@@ -2,8 +2,9 @@
 
 The order matters. First the signature, over exactly the bytes that came: nothing that the key did
 not sign is interpreted. Then magic and type, since the same key also signs other statements and,
-when asked nicely, any blob that does not begin with TPM_GENERATED (ATTACKS, Q2). Then freshness,
-the signed selection, and last the digest over the claimed values. Only the selection inside the
+when asked nicely, any blob that does not begin with TPM_GENERATED (ATTACKS, Q2). Then the kind of
+key, where the platform knows it, freshness, the signed selection, and last the digest over the
+claimed values. Only the selection inside the
 signed structure says which registers were quoted (Q1).
 
 Source: TCG TPM 2.0 Library, Part 1, section 31 (attestation); Part 3, section 18.4 (TPM2_Quote).
@@ -87,6 +88,9 @@ class ExpectedQuote:
     """The registers of the SHA-256 bank that must be quoted: these and no others."""
     schemes: frozenset[tuple[SignatureScheme, HashAlgorithm]]
     """The schemes that the platform's attestation keys have."""
+    signers: frozenset[bytes] | None = None
+    """Qualified names, 34 bytes each, that the key may have; None where the platform has no
+    template for its keys, and any name will do."""
 
     def __post_init__(self) -> None:
         """Refuse an expectation that is empty or impossible."""
@@ -102,6 +106,8 @@ class ExpectedQuote:
             )
         if not self.schemes:
             raise UsageError("signature schemes; expected at least one; got none")
+        if self.signers is not None and not self.signers:
+            raise UsageError("qualified names of the key; expected at least one; got none")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,12 +155,20 @@ def verify_quote(
 
     Raises:
         QuoteError: `quote.scheme`, `quote.signature`, `quote.magic`, `quote.type`,
-            `quote.selection` or `quote.pcr_digest`.
+            `quote.signer`, `quote.selection` or `quote.pcr_digest`.
         FreshnessError: `quote.nonce_mismatch`.
         FormatError: `quote.malformed` or `quote.trailing_bytes`.
     """
     hash_algorithm = check_signature(attest, signature, key, schemes=expected.schemes)
     body = parse_genuine_quote(attest)
+    if expected.signers is not None and body.qualified_signer not in expected.signers:
+        raise QuoteError(
+            "qualified name of the key that signed the quote",
+            code=Code.QUOTE_SIGNER,
+            step=_STEP,
+            expected=" or ".join(sorted(name.hex() for name in expected.signers)),
+            got=body.qualified_signer.hex() or "nothing",
+        )
     if not hmac.compare_digest(body.extra_data, expected.qualifying_data):
         raise FreshnessError(
             "qualifying data of the quote: not made for this nonce and this TLS key",

@@ -11,6 +11,7 @@ from types import MappingProxyType
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_public_key
 
 from blindllama._ak import VerifiedAttestationKey, verify_attestation_key
@@ -84,6 +85,7 @@ def test_2023_holds_at_its_time(azure: Path) -> None:
     )
     body = parse_genuine_quote(document.attest)
     assert body.extra_data == b""
+    assert body.qualified_signer in (AZURE_TRUSTED_LAUNCH.signers(key) or ())
     (selection,) = body.selections
     assert frozenset(selection.indices) == SIXTEEN
     check_pcr_digest(body.pcr_digest, SIXTEEN, document.pcrs, hash_algorithm)
@@ -179,6 +181,26 @@ class Document2026:
             x509.load_pem_x509_certificate(path.read_bytes()).public_bytes(Encoding.DER)
             for path in issuers
         ]
+
+
+def test_2026_a_key_that_the_guest_made_has_another_name(azure: Path) -> None:
+    """Were it certified (CVE-2025-49707), it would still not be one that the platform makes."""
+    document = Document2026(azure)
+    assert isinstance(document.guest_key, rsa.RSAPublicKey)
+    with pytest.raises(QuoteError) as caught:
+        verify_quote(
+            attest=document.attest,
+            signature=document.signature,
+            key=document.guest_key,
+            claimed=MappingProxyType({}),
+            expected=ExpectedQuote(
+                qualifying_data=document.nonce,
+                selection=frozenset(range(8)),
+                schemes=AZURE_TRUSTED_LAUNCH.schemes,
+                signers=AZURE_TRUSTED_LAUNCH.signers(document.guest_key),
+            ),
+        )
+    assert caught.value.code is Code.QUOTE_SIGNER
 
 
 def test_2026_the_certified_key_did_not_sign(azure: Path) -> None:

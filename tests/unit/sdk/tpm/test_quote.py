@@ -69,6 +69,14 @@ def refused(code: Code, kind: type[VerificationError] = QuoteError, **case: obje
     assert caught.value.step == 8
 
 
+def test_the_key_must_have_one_of_the_names() -> None:
+    name = b"\x00\x0b" + bytes(32)  # what the simulated key's statements say
+    assert check(expected=expect(signers=frozenset({b"other", name}))).qualified_signer == name
+    refused(Code.QUOTE_SIGNER, expected=expect(signers=frozenset({name[:-1], bytes(34)})))
+    with pytest.raises(UsageError):
+        expect(signers=frozenset())
+
+
 def test_returns_what_was_signed() -> None:
     verified = check()
     assert verified.values == {pcr: VALUES[pcr] for pcr in range(16)}
