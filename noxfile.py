@@ -16,6 +16,8 @@ from nox.command import CommandFailed
 
 from supply_chain.host import BOOT_PROGRAMS, BUILD_PROGRAMS, TPM_PROGRAMS, require
 from supply_chain.progress import ConsoleProgress
+from supply_chain.workspace import Workspace
+from tests.simulators import node
 
 nox.options.default_venv_backend = "none"
 nox.options.sessions = ["lint", "types", "unit", "sigstore", "e2e"]
@@ -69,6 +71,76 @@ def azure(session: nox.Session) -> None:
     # It comes before the network goes; where there is no node, its tests say so.
     session.run("python", "-m", "tests.simulators.azurite")
     offline(session, "-m", "azure", *session.posargs)
+
+
+@nox.session
+def client(session: nox.Session) -> None:
+    """The client's own tests and the corpus, for whatever Python runs this; no Debian is needed."""
+    offline(
+        session,
+        *("-m", "not e2e and not swtpm and not sigstore and not azure"),
+        *("tests/unit/sdk", "tests/conformance", *session.posargs),
+    )
+
+
+@nox.session
+def minimums(session: nox.Session) -> None:
+    """The client's wheel, alone with the oldest libraries that it declares: every case of the corpus.
+
+    They have wheels for Python 3.11 to 3.13.
+    """
+    place = Path(session.create_tmp()).resolve()
+    wheels, home = str(place / "wheels"), place / "home"
+    pip = ("python", "-m", "pip", "--disable-pip-version-check", "--quiet")
+    locked = ("--require-hashes", "--no-deps", "--only-binary=:all:")
+    session.run(*pip, "download", *locked, "--dest", wheels, "-r", "requirements/minimums.txt")
+    session.run(*pip, "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", wheels, "./sdk")
+    session.run("python", "-m", "venv", "--clear", str(home))
+    # From here on without a network: what it needs is all there.
+    alone = ("python", "tests/offline.py")
+    inside = (str(home / "bin" / "python"), "-m", "pip", "--quiet", "install", "--no-index")
+    given = ("--find-links", wheels)
+    session.run(*alone, *inside, *given, "--no-deps", "-r", "requirements/minimums.txt")
+    session.run(*alone, *inside, *given, "blindllama")
+    session.run(*alone, str(home / "bin" / "blindllama"), "--help", silent=True)
+    asked = (str(home / "bin" / "python"), "-m", "tests.conformance.subject")
+    session.run(*alone, "python", "-m", "tests.conformance.run", "--codes", "--", *asked)
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """The site of docs/, in build/site; a broken link or a page outside of the menu ends it."""
+    place = Path(session.create_tmp()).resolve()
+    session.run("python", "-m", "venv", "--clear", str(place))
+    inside = str(place / "bin" / "python")
+    pip = (inside, "-m", "pip", "install", "--quiet", "--require-hashes", "--only-binary=:all:")
+    session.run(*pip, "--no-deps", "-r", "requirements/docs.txt")
+    modules = Workspace.at(ROOT, os.environ).cache
+    locked = ROOT / "tests" / "docs" / "npm"
+    node.fetch(locked, modules, os.environ)
+    mermaid = node.modules(locked, modules) / "mermaid" / "dist" / "mermaid.min.js"
+    session.run(
+        *(inside, "-m", "mkdocs", "build", "--strict", "--site-dir", str(ROOT / "build" / "site")),
+        env={"BLINDLLAMA_MERMAID": str(mermaid), "PYTHONDONTWRITEBYTECODE": "1"},
+    )
+
+
+@nox.session
+def local(session: nox.Session) -> None:
+    """Before a push: mends what can be mended, then everything that a plain run checks."""
+    session.run("ruff", "check", "--fix-only", "--quiet")
+    session.run("ruff", "format", "--quiet")
+    session.run("python", "-m", "tests.docs.pages")
+    for name in nox.options.sessions or ():
+        session.notify(name)
+
+
+@nox.session
+def workflows(session: nox.Session) -> None:
+    """Zizmor and actionlint over .github; what they need comes by a lock of its own."""
+    pip = ("python", "-m", "pip", "install", "--quiet", "--require-hashes", "--only-binary=:all:")
+    session.run(*pip, "-r", "requirements/workflows.txt")
+    session.run("python", "-m", "tests.workflows")
 
 
 @nox.session
@@ -128,12 +200,27 @@ def requirements(session: nox.Session) -> None:
     # Addresses stay out: the machine's own settings say where packages come from.
     options += ["--no-emit-index-url", "--no-header", *session.posargs]
     with session.chdir(ROOT / "requirements"):
-        for name in ("dev", "sdk", "build", "tpm-build", "tpm", "fuzz", "azure"):
+        for name in (
+            "dev",
+            "sdk",
+            "build",
+            "tpm-build",
+            "tpm",
+            "fuzz",
+            "azure",
+            "workflows",
+            "docs",
+        ):
             # dev.txt is the widest: the others take the same versions from it.
             same = [] if name == "dev" else ["--constraint=dev.txt"]
             session.run(
                 "uv", "pip", "compile", *options, *same, f"{name}.in", f"--output-file={name}.txt"
             )
+        # The oldest of what the client declares; not universal, old wheels are not either.
+        session.run(
+            *("uv", "pip", "compile", *options[1:], "--python-platform=linux"),
+            *("--resolution=lowest-direct", "../sdk/pyproject.toml", "--output-file=minimums.txt"),
+        )
 
 
 def offline(session: nox.Session, *arguments: str) -> None:

@@ -85,11 +85,11 @@ def kept_release(
 def of_this_chain(site: Site, policy: Policy) -> bool:
     """Tell whether the release that stands was signed under what `chain.toml` says now."""
     issuer = policy.signer.issuer
-    owners = owner_entries(
-        site.chain.owners, root=site.workspace.root, state=site.workspace.state, issuer=issuer
-    )
     builder = Functionary(
         identity=policy.signer.identity, issuer=issuer, github=policy.signer.github
+    )
+    owners = owner_entries(
+        site.chain.owners, root=site.workspace.root, state=site.workspace.state, builder=builder
     )
     people = [builder, *functionaries_of(site.chain.rebuilders, issuer=issuer)]
     return owners == [

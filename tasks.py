@@ -114,11 +114,16 @@ def release(
     print(f"guest     {f'runs at {guest.url}' if keep else 'ended; ./do invoke boot.up starts it'}")
 
 
-@task(help={"offline": "fetch and install nothing: from the store alone"})
+@task(
+    help={
+        "sigstore": "who signs: local, public, or a trust configuration file",
+        "offline": "fetch and install nothing: from the store alone",
+    }
+)
 @told()
-def build_sdk(_context: Context, offline: bool = False) -> None:
+def build_sdk(_context: Context, sigstore: str = LOCAL, offline: bool = False) -> None:
     """Make and sign the client's wheel with its bill of materials, in dist/sdk."""
-    site = _site(offline=offline)
+    site = _site(sigstore=sigstore, offline=offline)
     with site.workspace.exclusive(site.progress):
         folder = publication.publish_sdk(site)
     for path in sorted(folder.iterdir()):

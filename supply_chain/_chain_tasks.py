@@ -17,6 +17,7 @@ from blindllama.release import verify_release
 from supply_chain.attest.bill import verify_bills
 from supply_chain.attest.config import (
     CHAIN_NAME,
+    BuilderOwner,
     FileOwner,
     SignerOwner,
     read_chain,
@@ -84,7 +85,7 @@ def add(_context: Context, rebuild: str, release: str, policy: str = "dist/polic
 
 @task(
     help={
-        "owner": "write another into chain.toml: file, sigstore:IDENTITY, or a signer URI",
+        "owner": "write another into chain.toml: file, builder, sigstore:IDENTITY, or a signer URI",
         "public": "with a signer URI: the PEM file of its public key, relative to the checkout",
     }
 )
@@ -108,6 +109,8 @@ def init(_context: Context, owner: str = "", public: str = "") -> None:
             key = uri_owner(choice.uri, read_public_key(ROOT / choice.public), secret=known)
             key.sign(b"can it sign?")
             print(f"owner {key.keyid}: signs")
+        elif isinstance(choice, BuilderOwner):
+            print("owner: whoever signs the release")
         else:
             print(f"owner {choice.identity}: signs through Sigstore, when a release is made")
 

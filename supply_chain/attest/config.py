@@ -69,7 +69,15 @@ class IdentityOwner(Person):
     kind: Literal["sigstore"]
 
 
-OwnerChoice = Annotated[FileOwner | SignerOwner | IdentityOwner, Field(discriminator="kind")]
+class BuilderOwner(_Part):
+    """Whoever signs the release: a workflow, whose name has the ref in it and is new for each tag."""
+
+    kind: Literal["builder"]
+
+
+OwnerChoice = Annotated[
+    FileOwner | SignerOwner | IdentityOwner | BuilderOwner, Field(discriminator="kind")
+]
 
 
 class Thresholds(_Part):
@@ -142,7 +150,7 @@ def with_owner(text: str, wanted: str, public: str = "") -> str:
 
     Args:
         text: What stands in the file.
-        wanted: `file`, `sigstore:IDENTITY`, or a securesystemslib signer URI.
+        wanted: `file`, `builder`, `sigstore:IDENTITY`, or a securesystemslib signer URI.
         public: The PEM file of the public key of a signer URI, relative to the checkout.
 
     Raises:
@@ -150,8 +158,8 @@ def with_owner(text: str, wanted: str, public: str = "") -> str:
     """
     kind, _, rest = wanted.partition(":")
     choice = {"kind": "signer", "uri": wanted, "public": public}
-    if wanted == "file":
-        choice = {"kind": "file"}
+    if wanted in {"file", "builder"}:
+        choice = {"kind": wanted}
     elif kind == "sigstore":
         choice = {"kind": "sigstore", "identity": rest}
     # A basic TOML string takes every escape that JSON writes.

@@ -19,7 +19,7 @@ from securesystemslib.exceptions import StorageError
 from securesystemslib.signer import CryptoSigner, SSlibKey  # type: ignore[attr-defined]
 from securesystemslib.signer import Signer as KeySigner  # type: ignore[attr-defined]
 
-from supply_chain.attest.config import FileOwner, SignerOwner
+from supply_chain.attest.config import BuilderOwner, FileOwner, SignerOwner
 from supply_chain.attest.config import IdentityOwner as IdentityChoice
 from supply_chain.attest.functionary import Functionary, functionary_of, functionary_signature
 from supply_chain.attest.trust import SigningError
@@ -145,9 +145,16 @@ def open_owners(
                 found.append(
                     uri_owner(choice.uri, read_public_key(root / choice.public), secret=passphrase)
                 )
+            elif isinstance(choice, BuilderOwner):
+                found.append(IdentityOwner(_builder(builder), builder))
             else:
                 found.append(open_ones.enter_context(_identity_owner(choice, builder, signer)))
         yield tuple(found)
+
+
+def _builder(signer: Signer) -> Functionary:
+    who = signer.authority
+    return Functionary(identity=who.identity, issuer=who.issuer, github=who.github)
 
 
 @contextlib.contextmanager
@@ -172,7 +179,7 @@ def _identity_owner(
 
 
 def owner_entries(
-    choices: Sequence[OwnerChoice], *, root: Path, state: Path, issuer: str
+    choices: Sequence[OwnerChoice], *, root: Path, state: Path, builder: Functionary
 ) -> list[dict[str, Any]] | None:
     """What a policy's `layout.owners` says of the owners, found without opening a key.
 
@@ -184,8 +191,11 @@ def owner_entries(
     """
     entries = []
     for choice in choices:
+        if isinstance(choice, BuilderOwner):
+            entries.append(builder.person)
+            continue
         if isinstance(choice, IdentityChoice):
-            entries.append(functionary_of(choice, issuer=issuer).person)
+            entries.append(functionary_of(choice, issuer=builder.issuer).person)
             continue
         if isinstance(choice, SignerOwner):
             path = root / choice.public

@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import shutil
 import sys
 import time
 from dataclasses import dataclass
@@ -20,12 +19,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from supply_chain import process
-from supply_chain.digest import sha256_file
 from supply_chain.errors import BuildError
-from supply_chain.workspace import Workspace, fresh_dir
+from supply_chain.workspace import Workspace
+from tests.simulators import node
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
 ROOT = Path(__file__).resolve().parents[2]
 LOCKED = Path(__file__).with_name("npm")
@@ -36,35 +35,11 @@ CONTAINER = "disks"
 API_VERSION = "2021-12-02"
 _PATIENCE_S = 60.0
 _READY = re.compile(rb"listens on http://127\.0\.0\.1:(\d+)")
-_PASSED_ON = re.compile(r"HOME|(?:npm_config|NODE_EXTRA|HTTPS?_PROXY|NO_PROXY).*", re.IGNORECASE)
-"""What of the caller's environment npm needs to reach its registry."""
 
 
 def program(cache: Path) -> Path:
-    """Where Azurite's blob service is, or would be; another lock is another place."""
-    digest = sha256_file(LOCKED / "package-lock.json").hex[:16]
-    return cache / "azurite" / digest / "node_modules" / "azurite" / "dist" / "src/blob/main.js"
-
-
-def fetch(cache: Path, environ: Mapping[str, str]) -> None:
-    """Azurite is in the cache.
-
-    Raises:
-        BuildError: There is no npm, or what it needs is out of reach.
-    """
-    main = program(cache)
-    if main.exists():
-        return
-    settings = {name: value for name, value in environ.items() if _PASSED_ON.fullmatch(name)}
-    with fresh_dir(main.parents[5]) as aside:
-        for name in ("package.json", "package-lock.json"):
-            shutil.copy(LOCKED / name, aside / name)
-        process.run(
-            ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"],
-            cwd=aside,
-            env=settings,
-            timeout_s=600,
-        )
+    """Where Azurite's blob service is, or would be."""
+    return node.modules(LOCKED, cache) / "azurite" / "dist" / "src/blob/main.js"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,7 +107,7 @@ def _port(log: Path) -> int:
 def main() -> None:
     """Fetch it if it can be had."""
     try:
-        fetch(Workspace.at(ROOT, os.environ).cache, os.environ)
+        node.fetch(LOCKED, Workspace.at(ROOT, os.environ).cache, os.environ)
     except BuildError as exc:
         sys.stderr.write(f"Azurite cannot be had, its tests will be skipped: {exc}\n")
 

@@ -11,6 +11,7 @@ from blindllama.policy import Policy
 from blindllama.release import VerifiedRelease, verify_release
 from building_site import Site, read_site
 from supply_chain.attest.config import (
+    BuilderOwner,
     ChainConfig,
     FileOwner,
     IdentityOwner,
@@ -74,9 +75,10 @@ def test_a_release_is_kept_under_the_chain_that_it_was_signed_under(
         {"rebuilders": (Person(identity="https://blindllama.dev/rebuilders/local/v1"),)},
         {"owners": (IdentityOwner(kind="sigstore", identity="me"),)},
         {"owners": (FileOwner(kind="file"), IdentityOwner(kind="sigstore", identity="me"))},
+        {"owners": (BuilderOwner(kind="builder"),)},
         {"thresholds": Thresholds.model_validate({"engine": 2})},
     ],
-    ids=["a rebuilder", "another owner", "one more owner", "another threshold"],
+    ids=["a rebuilder", "another owner", "one more owner", "the builder", "another threshold"],
 )
 def test_another_chain_signs_again(
     published: tuple[Site, Policy], change: dict[str, object]

@@ -96,6 +96,7 @@ def test_a_missing_file_says_what_to_do(tmp_path: Path) -> None:
     ("wanted", "public", "kind"),
     [
         ("file", "", "file"),
+        ("builder", "", "builder"),
         ("sigstore:https://blindllama.dev/owners/board", "", "sigstore"),
         ("hsm:2?label=a%22b", "keys/owner.pem", "signer"),
     ],

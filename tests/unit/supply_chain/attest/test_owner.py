@@ -17,7 +17,15 @@ from securesystemslib.signer import (  # type: ignore[attr-defined]
 )
 from securesystemslib.signer import Signer as KeySigner  # type: ignore[attr-defined]
 
-from supply_chain.attest.config import FileOwner, IdentityOwner, OwnerChoice, SignerOwner
+from blindllama.policy import GITHUB_ISSUER
+from supply_chain.attest.config import (
+    BuilderOwner,
+    FileOwner,
+    IdentityOwner,
+    OwnerChoice,
+    SignerOwner,
+)
+from supply_chain.attest.functionary import Functionary
 from supply_chain.attest.owner import (
     init_owner_key,
     is_encrypted,
@@ -27,11 +35,19 @@ from supply_chain.attest.owner import (
     uri_owner,
 )
 from supply_chain.attest.signing import Signer, signer
-from supply_chain.attest.trust import SigningError
+from supply_chain.attest.trust import PublicSigstore, SigningError
 from supply_chain.local_sigstore.keys import LocalSigstoreError
+from tests.simulators.github_runner import RUN
 
 TOMORROW = datetime.now(UTC) + timedelta(days=1)
 FILE = FileOwner(kind="file")
+SOMEBODY = Functionary(identity="x", issuer="y")
+
+
+def person(signing: Signer) -> Functionary:
+    who = signing.authority
+    return Functionary(identity=who.identity, issuer=who.issuer, github=who.github)
+
 
 PrivateKey = ed25519.Ed25519PrivateKey | ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 
@@ -239,13 +255,16 @@ def test_owners_of_all_kinds(
         assert len({owner.sign(b"data").keyid for owner in owners}) == 3
     assert [entry.get("scheme") for entry in entries] == ["ed25519", "ecdsa-sha2-nistp256", None]
     assert entries[2] == {"identity": "https://blindllama.dev/owners/board", "issuer": issuer}
-    assert owner_entries(choices, root=tmp_path, state=attest_state, issuer=issuer) == entries
+    assert (
+        owner_entries(choices, root=tmp_path, state=attest_state, builder=person(signing))
+        == entries
+    )
 
 
 def test_whose_a_layout_is_needs_no_passphrase(tmp_path: Path) -> None:
-    assert owner_entries([FILE], root=tmp_path, state=tmp_path, issuer="x") is None
+    assert owner_entries([FILE], root=tmp_path, state=tmp_path, builder=SOMEBODY) is None
     made, _ = init_owner_key(tmp_path, new=lambda: b"open", known=never)
-    assert owner_entries([FILE], root=tmp_path, state=tmp_path, issuer="x") == [made.entry]
+    assert owner_entries([FILE], root=tmp_path, state=tmp_path, builder=SOMEBODY) == [made.entry]
 
 
 def test_the_builder_may_be_the_owner(signing: Signer, attest_state: Path, tmp_path: Path) -> None:
@@ -261,6 +280,31 @@ def test_the_builder_may_be_the_owner(signing: Signer, attest_state: Path, tmp_p
         passphrase=never,
     ) as owners:
         assert owners[0].entry == {"identity": identity, "issuer": signing.authority.issuer}
+
+
+def test_a_workflow_that_signs_may_own_the_layout_by_whatever_name(
+    github: Path, attest_state: Path, tmp_path: Path
+) -> None:
+    own = BuilderOwner(kind="builder")
+    with (
+        signer(tmp_path / "none", public=PublicSigstore(trust_config=github)) as builder,
+        open_owners(
+            [own],
+            root=tmp_path,
+            state=attest_state,
+            builder=builder,
+            signer=signs_in(tmp_path),
+            passphrase=never,
+        ) as owners,
+    ):
+        (owner,) = owners
+        assert owner.entry["issuer"] == GITHUB_ISSUER
+        assert owner.entry["github"]["ref"] == RUN.ref
+        # As the policy of the release will have it: the certificate is of this workflow and source.
+        assert [owner.entry] == owner_entries(
+            [own], root=tmp_path, state=tmp_path, builder=person(builder)
+        )
+        assert "bundle" in owner.sign(b"data").to_dict()
 
 
 def test_an_owner_whom_another_sigstore_knows(attest_state: Path, tmp_path: Path) -> None:
