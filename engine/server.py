@@ -1,4 +1,4 @@
-"""How llama-server is started: one list of arguments for the guest and for native runs."""
+"""How llama-server and the API in front of it are started: the same in the guest and natively."""
 
 from __future__ import annotations
 
@@ -12,7 +12,13 @@ if TYPE_CHECKING:
 PROGRAM = "/usr/bin/llama-server"
 
 
-def server_argv(spec: EngineSpec, *, model: PurePosixPath, host: str, port: int) -> list[str]:
+FRONT = ("/usr/bin/python3", "-I", "-m", "front")
+"""The program of the API: an isolated Python, which looks into no environment and no directory."""
+
+
+def server_argv(
+    spec: EngineSpec, *, model: PurePosixPath, host: str, port: int | None = None
+) -> list[str]:
     """The command of the model server, without any choice left to the machine.
 
     The answer to a greedy request is then a function of the model, the CPU variant and this list.
@@ -20,8 +26,8 @@ def server_argv(spec: EngineSpec, *, model: PurePosixPath, host: str, port: int)
     Args:
         spec: The engine that is served.
         model: The model's path where the server runs.
-        host: The address to listen on.
-        port: The TCP port to listen on.
+        host: The address to listen on, or the path of a UNIX socket, which ends in `.sock`.
+        port: The TCP port to listen on; None with a socket.
 
     Source: llama.cpp, tools/server/README.md.
     """
@@ -34,8 +40,7 @@ def server_argv(spec: EngineSpec, *, model: PurePosixPath, host: str, port: int)
         spec.name,
         "--host",
         host,
-        "--port",
-        str(port),
+        *([] if port is None else ["--port", str(port)]),
         "--ctx-size",
         str(server.context_tokens),
         "--parallel",
@@ -60,4 +65,31 @@ def server_argv(spec: EngineSpec, *, model: PurePosixPath, host: str, port: int)
         "--offline",
         # A run over an empty batch costs seconds under emulation and changes no answer.
         "--no-warmup",
+        *(["--embeddings", "--pooling", "mean"] if server.embeddings else []),
+    ]
+
+
+def front_argv(spec: EngineSpec, *, listen: str, socket: PurePosixPath) -> list[str]:
+    """The command of the API in front of that server.
+
+    Args:
+        spec: The engine that is served.
+        listen: Where it serves, `host:port`.
+        socket: The UNIX socket of the model server.
+    """
+    return [
+        *FRONT,
+        "--listen",
+        listen,
+        "--kind",
+        "llama-server",
+        "--server",
+        f"unix:{socket}",
+        "--model",
+        spec.name,
+        "--max-tokens",
+        str(spec.server.context_tokens),
+        "--concurrent",
+        str(spec.server.slots),
+        *(["--embeddings"] if spec.server.embeddings else []),
     ]

@@ -104,6 +104,8 @@ class ServerSpec(_Table):
     """Requests that are computed at the same time."""
     threads: Annotated[int, Field(ge=1, le=256)]
     """Threads of computation."""
+    embeddings: bool = False
+    """Whether the model is served for vectors of texts, the mean over their tokens, and not for text."""
 
 
 class EngineSpec(_Table):

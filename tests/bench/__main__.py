@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from tests.bench import channel, start, verification
+from tests.bench import channel, front, start, verification
 from tests.bench.paired import Figure, OpenBench, Spread, measure, shown
 
 BENCHES: Mapping[str, OpenBench] = {
@@ -21,6 +21,8 @@ BENCHES: Mapping[str, OpenBench] = {
     "request": channel.request,
     "token": channel.token,
     "openai_token": channel.openai_token,
+    "front": front.answer,
+    "front_token": front.token,
 }
 """Every bench by the name that the command line takes."""
 
