@@ -1,24 +1,40 @@
-"""Tasks around Azure: `deploy.azure.upload`."""
+"""Tasks around Azure: `deploy.azure`, `.down`, `.policy` and `.upload`."""
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from invoke.collection import Collection
 from invoke.context import Context
 from invoke.tasks import task
 
+from blindllama import AttestedSession, Policy, verify_and_connect
+from blindllama.measurements import PlatformName
 from deploy.azure import vhd
+from deploy.azure.arm import Arm
+from deploy.azure.config import CONFIG_NAME, DeployConfig, read_config
+from deploy.azure.deployment import Deployment
 from deploy.azure.errors import AzureError, Reason
+from deploy.azure.guest import guest_address, wait_for_guest
+from deploy.azure.machine import machine_resources
 from deploy.azure.piece import data_bytes
+from deploy.azure.plan import Step
+from deploy.azure.record import Record, record_path
+from deploy.azure.release import Deployable, read_deployable
+from deploy.azure.session import SECRET_VARIABLE, open_session
 from deploy.azure.upload import Image, upload
+from deploy.azure.wanted import kind_of
 from supply_chain.digest import sha256_file
 from supply_chain.front import told
 from supply_chain.passphrase import ask_at_terminal
-from supply_chain.progress import ConsoleProgress
-from supply_chain.workspace import Workspace
+from supply_chain.progress import ConsoleProgress, Progress
+from supply_chain.workspace import Workspace, held, replace_file
 
 VARIABLE = "BLINDLLAMA_AZURE_DISK"
 """The address of a disk with its signature; never an argument, which every user could read."""
@@ -45,6 +61,110 @@ class _Asked:
                 "the disk's address is missing or its signature has expired, and there is no "
                 f"terminal to ask for one; set {VARIABLE} and run the same again: it goes on",
             ) from exc
+
+
+@contextlib.contextmanager
+def _deployment(config: DeployConfig, folder: Path, progress: Progress) -> Iterator[Deployment]:
+    """The deployment that a configuration describes; a second run of it waits for the first."""
+    azure = Workspace.at(_ROOT, os.environ).state / "azure"
+    path = record_path(azure / "deployments", config)
+    with progress.step("logging in to Azure"):
+        session = open_session(config, folder=folder, secret=os.environ.get(SECRET_VARIABLE))
+    with (
+        held(path.with_suffix(".lock"), progress, "another run of this deployment"),
+        Record.open(path) as record,
+        Arm(session) as arm,
+    ):
+        yield Deployment(
+            name=config.name,
+            arm=arm,
+            record=record,
+            journals=azure / "uploads",
+            progress=progress,
+        )
+
+
+def _show_plan(steps: Sequence[Step]) -> None:
+    for step in steps:
+        image = step.wanted.image if step.wanted is not None and step.uploads else None
+        sent = "" if image is None else f", {data_bytes(image.path) >> 20} MiB to upload at most"
+        kind = kind_of(step.identifier).value.rpartition("/")[2]
+        print(f"{step.action:9}  {kind} {step.identifier.rpartition('/')[2]}{sent}")
+
+
+@task(
+    name="machine",
+    default=True,
+    positional=["release"],
+    help={
+        "release": "a release's folder, for example dist/release",
+        "config": "where in Azure, as whom and for whom: docs/azure.md has an example",
+        "plan": "only say what exists and what would be done; nothing is changed",
+    },
+)
+@told()
+def deploy(_context: Context, release: str, config: str = CONFIG_NAME, plan: bool = False) -> None:
+    """Run a release on a Trusted Launch machine in Azure and verify it; again, it goes on."""
+    chosen, folder, progress = read_config(Path(config)), Path(config).parent, ConsoleProgress()
+    with progress.step("verifying the release"):
+        ready = read_deployable(Path(release), folder / chosen.policy, now=datetime.now(UTC))
+    wanted = machine_resources(chosen, system=ready.system, app=ready.app)
+    with _deployment(chosen, folder, progress) as deployment:
+        steps = deployment.plan(wanted)
+        _show_plan(steps)
+        if plan:
+            return
+        deployment.carry_out(steps)
+        address = guest_address(deployment.arm, wanted)
+        print(f"address    {address}")
+        session = wait_for_guest(
+            partial(_connect, ready, f"https://{address}"),
+            patience_s=chosen.wait_s,
+            elapsed=time.monotonic,
+            sleep=time.sleep,
+            progress=progress,
+        )
+        with session:
+            print(session.report)
+
+
+def _connect(ready: Deployable, url: str) -> AttestedSession:
+    return verify_and_connect(url, release=ready.evidence, policy=ready.policy)
+
+
+@task(help={"config": "the configuration with which it was deployed"})
+@told()
+def down(_context: Context, config: str = CONFIG_NAME) -> None:
+    """Remove from Azure exactly what deploy.azure has made there, by the record of this machine."""
+    chosen, progress = read_config(Path(config)), ConsoleProgress()
+    with _deployment(chosen, Path(config).parent, progress) as deployment:
+        named = len(deployment.record.made)
+        if not named:
+            print(
+                f"this machine has no record of a deployment {chosen.name}; if another one has "
+                "made it, run deploy.azure here first: it finds what exists by its tag"
+            )
+            return
+        left = deployment.take_down()
+    print(f"{named - len(left)} resources removed")
+    for line in left:
+        print(f"left  {line}")
+
+
+@task(
+    help={
+        "policy": "the policy of the same release elsewhere, as invoke release writes it",
+        "out": "the file to write",
+    }
+)
+@told()
+def policy(
+    _context: Context, policy: str = "dist/policy.toml", out: str = "dist/policy-azure.toml"
+) -> None:
+    """Write the policy that trusts the same people with the same release on Azure."""
+    there = Policy.from_file(policy).for_platform(PlatformName.AZURE_TRUSTED_LAUNCH)
+    replace_file(Path(out), there.to_toml().encode())
+    print(out)
 
 
 @task(
@@ -79,4 +199,4 @@ def upload_image(_context: Context, image: str, plan: bool = False) -> None:
     print(f"sent   {done.sent_bytes} bytes now, {done.kept_bytes} in earlier runs")
 
 
-ns = Collection("azure", upload_image)
+ns = Collection("azure", deploy, down, policy, upload_image)

@@ -12,15 +12,11 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
 from deploy.azure.errors import AzureError, Reason
+from deploy.azure.library import library
 from deploy.azure.piece import Piece
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-INSTALL = (
-    "./do python -m pip install --require-hashes --only-binary=:all: -r requirements/azure.txt"
-)
-"""What installs the optional requirements of this room."""
 
 _API_VERSION = "2021-12-02"
 """Fixed: what is sent does not change with the library's version."""
@@ -72,14 +68,8 @@ class PageBlob:
             AzureError: The storage library is not installed, or the address is none.
         """
         target_of(address)
-        try:
-            from azure.storage.blob import BlobClient  # noqa: PLC0415 - an optional requirement
-        except ImportError as exc:
-            raise AzureError(
-                Reason.NOT_INSTALLED, f"Azure's libraries are not installed; run: {INSTALL}"
-            ) from exc
         # Its own retries would neither count as ours nor take a new signature.
-        self._client: Any = BlobClient.from_blob_url(
+        self._client: Any = library("azure.storage.blob").BlobClient.from_blob_url(
             address,
             api_version=_API_VERSION,
             retry_total=0,
@@ -118,17 +108,12 @@ class PageBlob:
 
 @contextmanager
 def _translated() -> Iterator[None]:
-    from azure.core.exceptions import (  # noqa: PLC0415 - an optional requirement
-        HttpResponseError,
-        ServiceRequestError,
-        ServiceResponseError,
-    )
-
+    core = library("azure.core.exceptions")
     try:
         yield
-    except (ServiceRequestError, ServiceResponseError) as exc:
+    except (core.ServiceRequestError, core.ServiceResponseError) as exc:
         raise TryLaterError(f"{type(exc).__name__}: the connection failed") from exc
-    except HttpResponseError as exc:
+    except core.HttpResponseError as exc:
         status = exc.status_code
         if status in _LATER:
             after = exc.response.headers.get("Retry-After", "") if exc.response else ""
@@ -138,7 +123,8 @@ def _translated() -> Iterator[None]:
         if status == _FORBIDDEN:
             raise SignatureError(_code(exc)) from exc
         raise AzureError(
-            Reason.REFUSED, f"disk in Azure: expected success, got status {status} ({_code(exc)})"
+            Reason.UPLOAD_REFUSED,
+            f"disk in Azure: expected success, got status {status} ({_code(exc)})",
         ) from exc
 
 

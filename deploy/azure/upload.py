@@ -167,7 +167,7 @@ class _Renewable:
             except TryLaterError as exc:
                 if failures == len(_WAITS_S):
                     raise AzureError(
-                        Reason.UNAVAILABLE,
+                        Reason.UPLOAD_UNAVAILABLE,
                         f"disk in Azure: failed {failures + 1} times, the last time with {exc}; "
                         "run the same again: it goes on where it was",
                     ) from exc

@@ -8,6 +8,7 @@ that is asked for until it is over. Disks that await an upload are page blobs in
 
 from __future__ import annotations
 
+import copy
 import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -21,6 +22,8 @@ SUBSCRIPTION = "00000000-0000-4000-8000-000000000001"
 TOKEN = "token-of-the-tests"
 READER = "token-of-a-reader"
 """May look, may not change anything."""
+PUBLIC_ADDRESS, PRIVATE_ADDRESS = "192.0.2.10", "10.64.0.4"
+"""What every machine gets."""
 PENDING_POLLS = 2
 """How often an operation is asked for before it is over."""
 
@@ -38,6 +41,14 @@ KINDS: Mapping[str, tuple[str, str]] = {
     "microsoft.network/virtualnetworks": ("network", "VirtualNetwork"),
 }
 """Every kind of resource that can be made here, and the type of its body."""
+API_VERSIONS = {
+    "resourcegroups": "2025-04-01",
+    "microsoft.compute/disks": "2026-03-02",
+    "microsoft.compute/galleries": "2026-03-03",
+    "microsoft.compute": "2026-04-01",
+    "microsoft.network": "2026-03-01",
+}
+"""The versions that these types are of, by what a kind begins with: the longest that fits counts."""
 
 
 class Storage(Protocol):
@@ -113,6 +124,8 @@ class Arm:
         self.store = Store()
         self.faults: list[Fault] = []
         self.asked: list[Asked] = []
+        self.broken_tails = False
+        """Whether disks are found to be no disks when their access ends."""
         self._address = address
         self._storage = storage
         self._operations: dict[str, _Operation] = {}
@@ -137,7 +150,12 @@ class Arm:
         parts = asked.path.strip("/").split("/")
         if parts[2:3] == ["operations"]:
             return self._poll(parts[3], located="located" in asked.query)
+        if parts[4:] == ["resources"] and asked.verb == "GET":
+            return self._listed("/" + "/".join(parts[:4]))
         path = arm_rules.parse_path(parts, KINDS)
+        fitting = max((it for it in API_VERSIONS if path.kind.startswith(it)), key=len)
+        if asked.query["api-version"] != API_VERSIONS[fitting]:
+            raise ArmError(400, "NoRegisteredProviderFound", f"{path.kind}: another api-version")
         if path.action:
             return self._act(asked, path.identifier, path.action)
         if asked.verb == "GET":
@@ -158,6 +176,15 @@ class Arm:
         if not asked.query.get("api-version"):
             raise ArmError(400, "MissingApiVersionParameter", "api-version is required")
 
+    def _listed(self, group: str) -> Answer:
+        self.store.get(group)
+        inside = [
+            {"id": it.identifier, "name": it.identifier.rpartition("/")[2], "type": it.kind}
+            for it in self.store
+            if it.identifier.lower().startswith(f"{group.lower()}/")
+        ]
+        return Answer(status=200, body={"value": inside})
+
     def _put(self, asked: Asked, path: arm_rules.Path, *, fails: bool) -> Answer:
         self.store.require_parent(path)
         kind = KINDS.get(path.kind)
@@ -167,7 +194,7 @@ class Arm:
         known = self.store.find(path.identifier)
         arm_rules.check(path.kind, asked.body, known, self.store)
         resource = known or Resource(identifier=path.identifier, kind=path.kind)
-        resource.body = asked.body
+        resource.body = copy.deepcopy(asked.body)
         if known is None:
             self.store.add(resource)
             self._came_to_be(resource)
@@ -185,10 +212,13 @@ class Arm:
             self._storage.make(resource.blob, size)
             resource.computed["diskState"] = "ReadyToUpload"
         if resource.kind == "microsoft.network/publicipaddresses":
-            resource.computed["ipAddress"] = "192.0.2.10"
+            resource.computed["ipAddress"] = PUBLIC_ADDRESS
 
     def _made(self, resource: Resource) -> Any:  # noqa: ANN401 - JSON
         resource.state = "Succeeded"
+        if resource.kind == "microsoft.network/networkinterfaces":
+            for settings in resource.body["properties"]["ipConfigurations"]:
+                settings["properties"]["privateIPAddress"] = PRIVATE_ADDRESS
         if resource.kind == "microsoft.compute/virtualmachines":
             for disk in arm_rules.disks_of(resource.body):
                 self.store.get(disk).computed.update(
@@ -230,7 +260,7 @@ class Arm:
         return {"accessSAS": self._storage.grant(disk.blob)}
 
     def _ended(self, disk: Resource) -> None:
-        whole = self._storage.tail(disk.blob).startswith(b"conectix")
+        whole = self._storage.tail(disk.blob).startswith(b"conectix") and not self.broken_tails
         disk.computed["diskState"] = "Unattached" if whole else "ReadyToUpload"
 
     def _begin(

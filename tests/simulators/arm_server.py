@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import ssl
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -15,7 +16,8 @@ from urllib.parse import parse_qsl, urlsplit
 
 import trustme
 
-from tests.simulators.arm import Arm, Asked
+from tests.simulators.arm import Answer, Arm, Asked
+from tests.simulators.entra import Entra
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,6 +34,8 @@ class BlobDisks:
     door: Door
     prefix: str
     """Before each name, so that tests do not meet."""
+    given: Iterator[int] = field(default_factory=itertools.count)
+    """How many signatures were given."""
 
     def make(self, name: str, size: int) -> None:
         """An empty page blob."""
@@ -39,7 +43,8 @@ class BlobDisks:
 
     def grant(self, name: str) -> str:
         """Its address with a signature for writing."""
-        lasts = timedelta(hours=1)
+        # No two signatures are the same.
+        lasts = timedelta(hours=1, seconds=next(self.given))
         return self.door.address(self.azurite.signature(self.prefix + name, lasts=lasts))
 
     def tail(self, name: str) -> bytes:
@@ -54,6 +59,8 @@ class RunningArm:
     """A Resource Manager that answers."""
 
     arm: Arm
+    entra: Entra
+    """Who gives tokens, at the same address."""
     address: str
     authority: Path
     """The certificate (PEM) by which it is known."""
@@ -69,11 +76,13 @@ def running(storage: BlobDisks, home: Path) -> Iterator[RunningArm]:
     server = _Server(("127.0.0.1", 0), _Handler)
     server.socket = context.wrap_socket(server.socket, server_side=True)
     address = f"https://127.0.0.1:{server.server_port}"
-    server.arm = Arm(address, storage)
+    server.arm, server.entra = Arm(address, storage), Entra(address=address)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()
     try:
-        yield RunningArm(arm=server.arm, address=address, authority=home / "arm.pem")
+        yield RunningArm(
+            arm=server.arm, entra=server.entra, address=address, authority=home / "arm.pem"
+        )
     finally:
         server.shutdown()
         thread.join()
@@ -83,6 +92,7 @@ def running(storage: BlobDisks, home: Path) -> Iterator[RunningArm]:
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
     arm: Arm
+    entra: Entra
     lock = threading.Lock()
 
 
@@ -94,15 +104,8 @@ class _Handler(BaseHTTPRequestHandler):
     def _handle(self) -> None:
         parts = urlsplit(self.path)
         data = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        asked = Asked(
-            verb=self.command,
-            path=parts.path,
-            query=dict(parse_qsl(parts.query)),
-            token=self.headers.get("Authorization", "").removeprefix("Bearer "),
-            body=json.loads(data) if data else None,
-        )
         with self.server.lock:
-            answer = self.server.arm.answer(asked)
+            answer = self._answer(parts.path, dict(parse_qsl(parts.query)), data)
         body = b"" if answer.body is None else json.dumps(answer.body).encode()
         self.send_response(answer.status)
         for name, value in answer.headers.items():
@@ -111,6 +114,18 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
+
+    def _answer(self, path: str, query: dict[str, str], data: bytes) -> Answer:
+        if not path.lower().startswith("/subscriptions/"):
+            return self.server.entra.answer(path, dict(parse_qsl(data.decode())))
+        asked = Asked(
+            verb=self.command,
+            path=path,
+            query=query,
+            token=self.headers.get("Authorization", "").removeprefix("Bearer "),
+            body=json.loads(data) if data else None,
+        )
+        return self.server.arm.answer(asked)
 
     do_GET = do_PUT = do_POST = do_DELETE = _handle  # noqa: N815 - as the library calls them
 

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from blindllama.measurements import measurements_file
+from blindllama.measurements import PlatformMeasurements, measurements_file
 from supply_chain.attest.bill import DISKS, Bill, sdk_bill, sign_bills
 from supply_chain.attest.signing import Signer, signer
-from supply_chain.digest import sha256_bytes
+from supply_chain.digest import Sha256, sha256_bytes
 from supply_chain.progress import SilentProgress
 from supply_chain.release import write_release
 from tests.simulators.signed_release import (
     PLATFORMS,
     PRODUCTS,
     RELEASE_FILES,
+    VTPM_ROOT,
     SignedRelease,
     make_signed_release,
 )
@@ -31,7 +32,12 @@ def honest_bills(files: Mapping[str, Path], signing: Signer) -> dict[str, bytes]
 
 
 def made_folder(
-    root: Path, *, bundles: Bundles = honest_bills, more: Mapping[str, bytes] | None = None
+    root: Path,
+    *,
+    bundles: Bundles = honest_bills,
+    more: Mapping[str, bytes] | None = None,
+    measurements: Mapping[str, PlatformMeasurements] = PLATFORMS,
+    vtpm_roots: Sequence[Sha256] = (VTPM_ROOT,),
 ) -> SignedRelease:
     """Write `release/` and `policy.toml` into a directory; return what they were made from.
 
@@ -39,9 +45,11 @@ def made_folder(
         root: The directory.
         bundles: Makes the bundles beside those that every client verifies.
         more: Contents of further files, or other contents, by path in the release.
+        measurements: Expected PCRs by platform.
+        vtpm_roots: Fingerprints for the policy.
     """
     contents = {path: (product or path).encode() for path, product in RELEASE_FILES.items()}
-    contents["measurements.json"] = measurements_file(debug=False, platforms=PLATFORMS)
+    contents["measurements.json"] = measurements_file(debug=False, platforms=measurements)
     contents |= {bill.path: bill_of(bill) for bill in DISKS}
     products = {name: sha256_bytes(name.encode()) for name in PRODUCTS}
     products |= {
@@ -52,7 +60,9 @@ def made_folder(
         files[path] = root / "made" / path
         files[path].parent.mkdir(parents=True, exist_ok=True)
         files[path].write_bytes(content)
-    made = make_signed_release(root / "state", products=products)
+    made = make_signed_release(
+        root / "state", products=products, measurements=measurements, vtpm_roots=vtpm_roots
+    )
     with signer(root / "state") as signing:
         write_release(
             root / "release",

@@ -237,6 +237,29 @@ class Policy(Part):
             vtpm={"roots": pinned_roots(platform) if vtpm_roots is None else tuple(vtpm_roots)},
         )
 
+    def for_platform(
+        self, platform: PlatformName | str, *, vtpm_roots: Iterable[str] | None = None
+    ) -> Self:
+        """Return the policy that trusts the same people with the same release somewhere else.
+
+        Args:
+            platform: Where the release runs.
+            vtpm_roots: SHA-256 fingerprints of that platform's root certificates; Azure's are
+                known, of a simulation each machine has its own.
+
+        Raises:
+            PolicyError: with code `policy.*`.
+        """
+        return self.from_mapping(
+            {
+                **self.model_dump(exclude_none=True),
+                "platform": str(platform),
+                "vtpm": {
+                    "roots": pinned_roots(platform) if vtpm_roots is None else tuple(vtpm_roots)
+                },
+            }
+        )
+
     def to_toml(self) -> str:
         """Return the policy as the TOML that `from_bytes` reads back to an equal policy."""
         return policy_toml(self.model_dump(mode="json", exclude_none=True))

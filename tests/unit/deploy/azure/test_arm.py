@@ -16,12 +16,9 @@ import pytest
 from deploy.azure import vhd
 from deploy.azure.upload import Image, upload
 from supply_chain.progress import SilentProgress
-from tests.simulators import arm_server
 from tests.simulators.arm import KINDS, READER, SUBSCRIPTION, TOKEN, Answer, Fault
 from tests.simulators.arm_schema import faults
-from tests.simulators.arm_server import BlobDisks, RunningArm
-from tests.simulators.azurite import Azurite
-from tests.simulators.page_blob import Door
+from tests.simulators.arm_server import RunningArm
 
 pytestmark = pytest.mark.azure
 MIB = 1 << 20
@@ -209,13 +206,6 @@ class Azure:
 
     def machine(self, body: dict[str, Any] = MACHINE) -> Sdk:
         return self.compute.virtual_machines.begin_create_or_update(GROUP, "vm", body).result()
-
-
-@pytest.fixture
-def running(azure_storage: Azurite, door: Door, tmp_path: Path) -> Iterator[RunningArm]:
-    storage = BlobDisks(azurite=azure_storage, door=door, prefix=f"{tmp_path.name}-")
-    with arm_server.running(storage, tmp_path) as found:
-        yield found
 
 
 @pytest.fixture

@@ -185,7 +185,7 @@ def test_a_service_that_stays_away_ends_it_and_the_next_run_goes_on(disk: Disk) 
     disk.door.answered = only_puts({count: (503, {}) for count in range(3, 100)})
     with pytest.raises(AzureError) as caught:
         disk.upload(workers=1)
-    assert caught.value.reason is Reason.UNAVAILABLE
+    assert caught.value.reason is Reason.UPLOAD_UNAVAILABLE
     assert disk.waits == [1.0, 2.0, 4.0, 8.0, 16.0, 32.0]
     # What had been queued was not begun.
     assert len(disk.puts()) == 9
@@ -267,7 +267,7 @@ def test_what_waiting_does_not_mend_ends_it_at_once(disk: Disk) -> None:
     disk.door.answered = only_puts({1: (412, {"x-ms-error-code": "LeaseIdMissing"})})
     with pytest.raises(AzureError, match="LeaseIdMissing") as caught:
         disk.upload(workers=1)
-    assert caught.value.reason is Reason.REFUSED
+    assert caught.value.reason is Reason.UPLOAD_REFUSED
     assert len(disk.puts()) == 1
 
 

@@ -18,7 +18,7 @@ from tests.simulators.software_ak import SoftwareAk, SoftwareQuoter
 OLDER_APP = (("app-disk", b"the application disk of release 1"), APP[1])
 
 
-def _measurements(app: Sequence[tuple[str, bytes]] = APP) -> PlatformMeasurements:
+def measured(app: Sequence[tuple[str, bytes]] = APP) -> PlatformMeasurements:
     expected = expected_pcrs(app=app)
     return PlatformMeasurements(
         bank="sha256",
@@ -80,7 +80,7 @@ def signed(tmp_path_factory: pytest.TempPathFactory) -> Signed:
         return make_signed_release(
             state,
             sequence=sequence,
-            measurements={**PLATFORMS, "qemu-swtpm": _measurements(app)},
+            measurements={**PLATFORMS, "qemu-swtpm": measured(app)},
             vtpm_roots=(Sha256.from_hex(papers.root.hex()),),
         )
 

@@ -30,7 +30,7 @@ from tests.simulators.attested_server import WORDS
 from tests.simulators.hostile_repository import repository_server
 from tests.simulators.release_repository import Publisher, publisher_of
 from tests.simulators.signed_release import PLATFORMS, SignedRelease, make_signed_release
-from tests.unit.sdk.connect.conftest import Deployed, _measurements
+from tests.unit.sdk.connect.conftest import Deployed, measured
 
 
 @pytest.fixture
@@ -211,7 +211,7 @@ class TestExpiry:
     ) -> None:
         with connect(deployed, publisher.client(), lambda: times[-1]) as session:
             week()
-            newer = following(deployed, publisher, _measurements())
+            newer = following(deployed, publisher, measured())
             publisher.publish(newer, later=timedelta(days=7, seconds=1))
             session.completion("Once")
             assert session.release.sequence == 3

@@ -227,3 +227,20 @@ class TestGithubPreset:
         path.write_text(json.dumps(ROOT))
         assert self.preset(trusted_root=path).sigstore.trusted_root == json.dumps(ROOT)
         assert self.code(trusted_root=tmp_path / "none") is Code.POLICY_TRUST_ROOT
+
+
+class TestForPlatform:
+    def test_everything_but_the_machine_stays(self) -> None:
+        here = Policy.from_mapping(changed("platform", "qemu-swtpm"))
+        there = here.for_platform(PlatformName.AZURE_TRUSTED_LAUNCH)
+        assert there.platform_name is PlatformName.AZURE_TRUSTED_LAUNCH
+        assert there.vtpm.roots == (ROOT_2023.hex(),)
+        kept = {"platform", "vtpm"}
+        assert there.model_dump(exclude=kept) == here.model_dump(exclude=kept)
+        assert Policy.from_bytes(there.to_toml().encode()) == there
+
+    def test_a_simulation_has_no_root_that_is_known(self) -> None:
+        there = Policy.from_mapping(changed("platform", "qemu-swtpm"))
+        with pytest.raises(PolicyError) as caught:
+            there.for_platform("qemu-swtpm")
+        assert caught.value.code is Code.POLICY_EMPTY
