@@ -1,4 +1,4 @@
-"""Tasks about the OS image alone: `os-image.build` and `os-image.inspect`."""
+"""Tasks about the OS image alone: `os-image.build`, `os-image.inspect`, `os-image.issuers`."""
 
 from __future__ import annotations
 
@@ -12,6 +12,14 @@ from invoke.exceptions import Exit
 from invoke.tasks import task
 
 from os_image.build import DESCRIPTION_NAME, LOCK_SETS, build_os_image
+from os_image.issuers import (
+    FOLDER,
+    certificate_in,
+    fetch_published,
+    missing_issuers,
+    read_issuers,
+    write_issuers,
+)
 from os_image.spec import SPEC_NAME, read_spec
 from supply_chain.front import told
 from supply_chain.host import require_root
@@ -63,6 +71,24 @@ def inspect(_context: Context, debug: bool = False) -> None:
     print(f"packages: {', '.join(facts['packages'])}")
 
 
+@task(
+    help={"certificate": "of an attestation key: PEM, DER, or a guest's evidence that holds it"},
+)
+@told()
+def issuers(_context: Context, certificate: str = "") -> None:
+    """Show the issuers of Azure's keys that the image has; fetch those that it lacks."""
+    folder = _ROOT / FOLDER
+    known = read_issuers(folder)
+    if certificate:
+        leaf = certificate_in(Path(certificate).read_bytes(), certificate)
+        for path in write_issuers(folder, missing_issuers(leaf, known, fetch_published)):
+            print(f"new: {path.relative_to(_ROOT)}; look at it, commit it, and build a release")
+    for issuer in read_issuers(folder):
+        until = issuer.not_valid_after_utc.date()
+        print(f"{until}  {issuer.subject.rfc4514_string()}")
+
+
 ns = Collection("os-image")
 ns.add_task(build)
 ns.add_task(inspect)
+ns.add_task(issuers)

@@ -9,6 +9,7 @@ vm/devices/tpm (handles and indices).
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from tpm2_pytss import (
     ESAPI,
@@ -25,11 +26,13 @@ from tpm2_pytss import (
 
 from os_image.guest.certificate import cut_certificate, split_certificates
 from os_image.guest.errors import TpmError
+from os_image.guest.issuers import ISSUERS, issuers_of, read_issuers
 
 AK_HANDLE = 0x81000003
 AK_CERTIFICATE_INDEX = 0x01C101D0
 INTERMEDIATES_INDEX = 0x01C101D1
-"""Ours: the issuers of the key's certificate, concatenated DER, the root last. Azure has none there."""
+"""Ours: the issuers of the key's certificate, concatenated DER, the root last. Azure has none there,
+and the image's own take their place."""
 
 PCR_COUNT = 16
 """The quote covers PCR 0 to 15; the others are resettable or not ours."""
@@ -55,7 +58,7 @@ class Quote:
     certificate: bytes
     """DER certificate of the attestation key."""
     intermediates: tuple[bytes, ...]
-    """DER certificates of its issuers, as far as the TPM stores them."""
+    """DER certificates of its issuers, as far as the TPM stores or the image knows them."""
     reset_count: int
     restart_count: int
 
@@ -63,7 +66,8 @@ class Quote:
 class Tpm:
     """A TPM behind `tcti`, for example `device:/dev/tpmrm0`; to be used by one thread only."""
 
-    def __init__(self, tcti: str) -> None:
+    def __init__(self, tcti: str, *, issuers: Path = ISSUERS) -> None:
+        self._issuers = issuers
         try:
             self._context = ESAPI(tcti)
             self._key = self._context.tr_from_tpmpublic(AK_HANDLE)
@@ -90,7 +94,7 @@ class Tpm:
 
     def _quote(self, qualifying_data: bytes) -> Quote:
         certificate = cut_certificate(self._read_index(AK_CERTIFICATE_INDEX))
-        intermediates = self._intermediates()
+        intermediates = self._intermediates(certificate)
         for _ in range(_ATTEMPTS):
             attest, signature = self._context.quote(
                 self._key,
@@ -129,9 +133,9 @@ class Tpm:
             raise TpmError(f"PCR read: expected {len(indices)} digests, got {len(values)}")
         return values
 
-    def _intermediates(self) -> tuple[bytes, ...]:
+    def _intermediates(self, certificate: bytes) -> tuple[bytes, ...]:
         if not self._has_index(INTERMEDIATES_INDEX):
-            return ()
+            return issuers_of(certificate, read_issuers(self._issuers))
         return split_certificates(self._read_index(INTERMEDIATES_INDEX))
 
     def _has_index(self, index: int) -> bool:

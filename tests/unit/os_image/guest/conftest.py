@@ -49,14 +49,14 @@ class SoftwareTpm:
 @pytest.fixture(scope="session")
 def software_tpm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SoftwareTpm]:
     state = tmp_path_factory.mktemp("swtpm")
-    with _running_swtpm(state) as port:
+    with running_swtpm(state) as port:
         certificate, intermediate = _certificates()
-        _provision(port, certificate, intermediate)
+        provision(port, certificate, intermediate)
         yield SoftwareTpm(port=port, certificate=certificate, intermediate=intermediate)
 
 
 @contextmanager
-def _running_swtpm(state: Path) -> Iterator[int]:
+def running_swtpm(state: Path) -> Iterator[int]:
     port = _free_pair_of_ports()
     argv = [
         "swtpm",
@@ -128,7 +128,7 @@ def _certificate(name: str) -> bytes:
     )
 
 
-def _provision(port: int, certificate: bytes, intermediate: bytes) -> None:
+def provision(port: int, certificate: bytes, intermediate: bytes) -> None:
     from tpm2_pytss import (  # noqa: PLC0415 - only where there is a TPM library
         ESAPI,
         ESYS_TR,
