@@ -7,7 +7,7 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-from invoke import Collection, Context, task
+from invoke import Collection, Context, Exit, task
 
 import publication
 from app_disk._tasks import ns as app_disk_tasks
@@ -25,6 +25,7 @@ from supply_chain._index_tasks import ns as index_tasks
 from supply_chain._input_tasks import input_tasks, lock_tasks
 from supply_chain.attest.trust import LOCAL
 from supply_chain.digest import sha256_file
+from supply_chain.doctor import bad, examine, look
 from supply_chain.front import told, whole_number
 from supply_chain.progress import ConsoleProgress
 
@@ -130,6 +131,20 @@ def build_sdk(_context: Context, sigstore: str = LOCAL, offline: bool = False) -
         print(f"{sha256_file(path).hex}  {path}")
 
 
+@task(help={"port": "where a guest would listen"})
+@told()
+def doctor(_context: Context, port: str = "8443") -> None:
+    """Check that this machine can make and boot a release; change nothing."""
+    number = whole_number(port, "port", least=1, most=65535)
+    machine = look(ROOT, port=number, now=datetime.now(UTC))
+    findings = list(examine(machine))
+    for finding in findings:
+        print(finding)
+    if wrong := bad(findings):
+        raise Exit(f"{len(wrong)} to mend before invoke release can work", code=1)
+    print("invoke release can work here")
+
+
 @task(help={"dry_run": "only say what would be removed"})
 @told()
 def prune(_context: Context, dry_run: bool = False) -> None:
@@ -147,6 +162,7 @@ def prune(_context: Context, dry_run: bool = False) -> None:
 
 ns = Collection(
     build,
+    doctor,
     release,
     Collection("sdk", build=build_sdk),
     Collection("cache", prune=prune),
