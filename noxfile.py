@@ -49,7 +49,7 @@ def types(session: nox.Session) -> None:
 def unit(session: nox.Session) -> None:
     """Unit tests, in a network namespace without a network."""
     # All of it comes before the network goes: some tests run the locked tools, QEMU and swtpm.
-    require(RELEASE_NEEDS, ConsoleProgress())
+    require((*RELEASE_NEEDS, "openssl"), ConsoleProgress())
     session.run("invoke", "inputs.fetch", silent=True)
     offline(session, "-m", "not e2e and not swtpm and not sigstore and not azure", *session.posargs)
 
@@ -154,7 +154,7 @@ def tpm(session: nox.Session) -> None:
 @nox.session
 def e2e(session: nox.Session) -> None:
     """Builds once, boots guests, asks them; then the tests that need a TPM."""
-    require(RELEASE_NEEDS, ConsoleProgress())
+    require((*RELEASE_NEEDS, "openssl"), ConsoleProgress())
     install_tpm(session)
     session.run("python", "-m", "pytest", "-m", "e2e or swtpm", *session.posargs)
 

@@ -29,6 +29,7 @@ PACKAGES = {
     "apt-get": "apt",
     "dpkg-deb": "dpkg",
     "gcc": "gcc",
+    "openssl": "openssl",
     "pkg-config": "pkg-config",
     "qemu-img": "qemu-utils",
     "qemu-system-x86_64": "qemu-system-x86",

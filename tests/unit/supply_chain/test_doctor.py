@@ -4,6 +4,7 @@ import dataclasses
 import socket
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from invoke import Program
@@ -50,7 +51,7 @@ def test_a_machine_that_has_everything() -> None:
         ({"year": 1970}, "clock", "set it"),
     ],
 )
-def test_what_would_end_a_release(change: dict[str, object], what: str, todo: str) -> None:
+def test_what_would_end_a_release(change: dict[str, Any], what: str, todo: str) -> None:
     (wrong,) = bad(examine(dataclasses.replace(FIT, **change)))
     assert wrong.what == what
     assert todo in str(wrong)
@@ -66,7 +67,7 @@ def test_what_would_end_a_release(change: dict[str, object], what: str, todo: st
         ({"missing": ("swtpm",)}, "programs"),
     ],
 )
-def test_what_only_wants_to_be_known(change: dict[str, object], what: str) -> None:
+def test_what_only_wants_to_be_known(change: dict[str, Any], what: str) -> None:
     found = verdicts(dataclasses.replace(FIT, **change))
     assert found.pop(what) is Verdict.NOTE
     assert set(found.values()) == {Verdict.GOOD}
