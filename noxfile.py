@@ -51,7 +51,12 @@ def unit(session: nox.Session) -> None:
     # All of it comes before the network goes: some tests run the locked tools, QEMU and swtpm.
     require((*RELEASE_NEEDS, "openssl"), ConsoleProgress())
     session.run("invoke", "inputs.fetch", silent=True)
-    offline(session, "-m", "not e2e and not swtpm and not sigstore and not azure", *session.posargs)
+    offline(
+        session,
+        "-m",
+        "not e2e and not swtpm and not sigstore and not azure and not browser",
+        *session.posargs,
+    )
 
 
 @nox.session
@@ -79,7 +84,7 @@ def client(session: nox.Session) -> None:
     """The client's own tests and the corpus, for whatever Python runs this; no Debian is needed."""
     offline(
         session,
-        *("-m", "not e2e and not swtpm and not sigstore and not azure"),
+        *("-m", "not e2e and not swtpm and not sigstore and not azure and not browser"),
         *("tests/unit/sdk", "tests/conformance", *session.posargs),
     )
 
@@ -142,6 +147,14 @@ def workflows(session: nox.Session) -> None:
     pip = ("python", "-m", "pip", "install", "--quiet", "--require-hashes", "--only-binary=:all:")
     session.run(*pip, "-r", "requirements/workflows.txt")
     session.run("python", "-m", "tests.workflows")
+
+
+@nox.session
+def browser(session: nox.Session) -> None:
+    """The pages in headless Chromium, which is installed, with axe-core, which comes by a lock."""
+    require(("chromium",), ConsoleProgress())
+    session.run("python", "-c", "from tests.browser.chromium import fetch; fetch()")
+    offline(session, "-m", "browser", *session.posargs)
 
 
 @nox.session

@@ -16,8 +16,11 @@ from pathlib import Path
 
 from app_disk.build import DISK as APP_DISK_NAME
 from blindllama import AttestedSession, Policy, verify_and_connect
+from blindllama.errors import VerificationError
 from blindllama.measurements import PlatformName
+from blindllama.page import release_page
 from blindllama.release import VerifiedRelease, verify_release
+from blindllama.report import Report
 from building_site import Site, source_files
 from deploy.qemu import release as deployed
 from deploy.qemu import vm, vtpm
@@ -54,6 +57,9 @@ from supply_chain.sbom.document import SBOM
 from supply_chain.step import StepResult
 from supply_chain.summary import write_summary
 from supply_chain.workspace import Workspace, fresh_dir, held, replace_file
+
+PAGE = "report.html"
+"""The release and its verification as one page, in `dist/`."""
 
 
 def publish(site: Site, results: Mapping[str, StepResult]) -> Published:
@@ -214,6 +220,43 @@ def connect(published: Published, url: str) -> AttestedSession:
         NetworkError: the guest was not reached.
     """
     return verify_and_connect(url, release=published.evidence, policy=published.policy)
+
+
+def connect_and_tell(
+    site: Site, published: Published, results: Mapping[str, StepResult], url: str
+) -> AttestedSession:
+    """Run the ten checks, write the page about them whether they pass or not; return a session.
+
+    Raises:
+        VerificationError: a check refused; nothing was sent.
+        NetworkError: the guest was not reached.
+    """
+    try:
+        session = connect(published, url)
+    except VerificationError as exc:
+        _write_page(site, published, results, exc.report or Report())
+        raise
+    _write_page(site, published, results, session.report)
+    return session
+
+
+def _write_page(
+    site: Site, published: Published, results: Mapping[str, StepResult], report: Report
+) -> None:
+    folder = published.folder
+    page = release_page(
+        report,
+        release=published.verified,
+        evidence=published.evidence.read_bytes(),
+        bills_of_materials={
+            path.name: path.read_bytes() for path in sorted((folder / "sbom").glob("*.cdx.json"))
+        },
+        built=[
+            (name, (result.finished - result.started).total_seconds())
+            for name, result in results.items()
+        ],
+    )
+    replace_file(site.workspace.dist / PAGE, page.encode())
 
 
 def ask(

@@ -102,7 +102,7 @@ def release(
         site.progress.note(f"release {published.verified.sequence}{kept}")
         guest = publication.boot(site)
         try:
-            session = publication.connect(published, guest.url)
+            session = publication.connect_and_tell(site, published, results, guest.url)
             _show(f"\n> {prompt}\n\n{prompt}")
             publication.ask(session, prompt, max_tokens=longest, show=_show)
         finally:
@@ -112,6 +112,7 @@ def release(
     print(f"release   {published.folder}")
     print(f"evidence  {published.evidence}")
     print(f"policy    {published.policy}")
+    print(f"report    {site.workspace.dist / publication.PAGE}")
     print(f"guest     {f'runs at {guest.url}' if keep else 'ended; ./do invoke boot.up starts it'}")
 
 

@@ -27,6 +27,7 @@ BOOT_PROGRAMS = ("qemu-system-x86_64", *TPM_PROGRAMS)
 
 PACKAGES = {
     "apt-get": "apt",
+    "chromium": "chromium",
     "dpkg-deb": "dpkg",
     "gcc": "gcc",
     "openssl": "openssl",

@@ -13,8 +13,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from blindllama._catalogue import catalogue
+from blindllama._page.report import html_page
 from blindllama._printable import printable
-from blindllama._report_html import html_page
 from blindllama._report_text import plain_text, terminal_table
 from blindllama.errors import Code, UsageError, VerificationError
 

@@ -73,6 +73,14 @@ def _add_report(commands: Commands[argparse.ArgumentParser]) -> None:
         metavar="FILE",
         help="NAME.html, NAME.json or NAME.txt; written whether the checks pass or not",
     )
+    command.add_argument(
+        "--bill",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="a bill of materials of the release, for the page to list; may be repeated",
+    )
 
 
 def _add_ask(commands: Commands[argparse.ArgumentParser]) -> None:

@@ -1,7 +1,8 @@
 """A report as one HTML page: for a phone, for paper, in the dark, and for a screen reader.
 
-The page needs nothing from elsewhere and runs nothing: no script, image, font or form. Its content
-security policy says so too, so that even text that slipped through the escaping would stay text.
+The page needs nothing from elsewhere, and the report alone runs nothing: no script, image, font or
+form. Its content security policy says so too, so that even text that slipped through the escaping
+would stay text.
 """
 
 from __future__ import annotations
@@ -11,71 +12,14 @@ import hashlib
 from html import escape
 from typing import TYPE_CHECKING, Final
 
+from blindllama._page.style import STYLE
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from blindllama.report import CheckResult, Report
 
 __all__ = ["html_page"]
-
-_STYLE: Final = """
-:root {
-  color-scheme: light dark;
-  --page: #fbfbfa; --card: #ffffff; --ink: #1c1d1f; --quiet: #5b5f66; --line: #dcdddf;
-  --passed: #14672f; --failed: #a3161b; --not_run: #5b5f66;
-}
-@media (prefers-color-scheme: dark) {
-  :root {
-    --page: #15171a; --card: #1d2024; --ink: #ececed; --quiet: #a4a9b1; --line: #363a40;
-    --passed: #6fd492; --failed: #ff908f; --not_run: #a4a9b1;
-  }
-}
-* { box-sizing: border-box; }
-body {
-  margin: 0 auto; padding: 1.25rem 1rem 3rem; max-width: 46rem;
-  background: var(--page); color: var(--ink);
-  font: 1rem/1.5 system-ui, sans-serif; overflow-wrap: anywhere;
-}
-h1 { font-size: 1.45rem; line-height: 1.25; margin: 0 0 .5rem; }
-h2 { font-size: 1.1rem; margin: 2rem 0 .5rem; }
-h3 { font-size: 1rem; margin: 0; display: inline; }
-p { margin: .4rem 0; }
-.verdict {
-  padding: 1rem; border: 1px solid var(--line); border-left: .45rem solid var(--quiet);
-  border-radius: .3rem; background: var(--card);
-}
-.verdict.passed { border-left-color: var(--passed); }
-.verdict.failed { border-left-color: var(--failed); }
-.verdict.passed h1, li.passed .status { color: var(--passed); }
-.verdict.failed h1, li.failed .status { color: var(--failed); }
-ol, .limits { padding: 0; list-style: none; }
-ol li { padding: .7rem 0; border-top: 1px solid var(--line); }
-ol li:last-child { border-bottom: 1px solid var(--line); }
-.head { display: flex; gap: .6rem; align-items: baseline; }
-.number { min-width: 1.6em; text-align: right; color: var(--quiet); }
-.head h3 { flex: 1; }
-.status { font-weight: 600; white-space: nowrap; color: var(--not_run); }
-dl { margin: .4rem 0 0 2.2rem; display: grid; grid-template-columns: minmax(6.5rem, auto) 1fr;
-  gap: .1rem .8rem; font-size: .9rem; }
-dt { color: var(--quiet); }
-dd { margin: 0; }
-.limits li { padding-left: 1.1rem; text-indent: -1.1rem; margin: .4rem 0; }
-.limits li::before { content: "–"; display: inline-block; width: 1.1rem; text-indent: 0; }
-@media (max-width: 32rem) {
-  dl { grid-template-columns: 1fr; margin-left: 2.2rem; gap: 0; }
-  dd { margin-bottom: .35rem; }
-}
-@media print {
-  body { max-width: none; padding: 0; font-size: 10pt; }
-  ol li, .verdict { break-inside: avoid; }
-}
-"""
-
-_POLICY: Final = (
-    "default-src 'none'; base-uri 'none'; form-action 'none'; style-src 'sha256-"
-    + base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode("ascii")
-    + "'"
-)
 
 _STATUSES: Final[Mapping[str, str]] = {
     "passed": "✔ passed",
@@ -84,23 +28,29 @@ _STATUSES: Final[Mapping[str, str]] = {
 }
 
 
-def html_page(report: Report) -> str:
-    """Return the page; every value in it is escaped, whoever wrote it."""
-    return "\n".join(_page(report)) + "\n"
+def html_page(report: Report, *, more: Iterable[str] = (), script: str = "") -> str:
+    """Return the page; every value of the report in it is escaped, whoever wrote it.
+
+    Args:
+        report: The ten checks.
+        more: Sections after them, as HTML that is escaped already.
+        script: The one program of the page, ours; none without it.
+    """
+    return "\n".join(_page(report, more, script)) + "\n"
 
 
-def _page(report: Report) -> Iterator[str]:
+def _page(report: Report, more: Iterable[str], script: str) -> Iterator[str]:
     verdict = escape(report.verdict[:1].upper() + report.verdict[1:])
     yield "<!DOCTYPE html>"
     yield '<html lang="en">'
     yield "<head>"
     yield '<meta charset="utf-8">'
-    yield f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
+    yield f'<meta http-equiv="Content-Security-Policy" content="{_security_policy(script)}">'
     yield '<meta name="viewport" content="width=device-width, initial-scale=1">'
     yield '<meta name="color-scheme" content="light dark">'
     yield '<meta name="referrer" content="no-referrer">'
     yield f"<title>{verdict}</title>"
-    yield f"<style>{_STYLE}</style>"
+    yield f"<style>{STYLE}</style>"
     yield "</head>"
     yield "<body>"
     yield "<main>"
@@ -115,9 +65,24 @@ def _page(report: Report) -> Iterator[str]:
     for check in report.checks:
         yield from _check(check)
     yield "</ol>"
+    yield from more
     yield "</main>"
+    if script:
+        yield f"<script>{script}</script>"
     yield "</body>"
     yield "</html>"
+
+
+def _security_policy(script: str) -> str:
+    """What the page may load and run: its own style and program, known by their digests."""
+    allowed = ["default-src 'none'", "base-uri 'none'", "form-action 'none'"]
+    allowed += [f"script-src {_source(script)}"] if script else []
+    return "; ".join([*allowed, f"style-src {_source(STYLE)}"])
+
+
+def _source(text: str) -> str:
+    digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode("ascii")
+    return f"'sha256-{digest}'"
 
 
 def _verdict(report: Report, verdict: str) -> Iterator[str]:

@@ -1,0 +1,1 @@
+"""Pages for people: the ten checks, and a whole release."""
