@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -54,3 +56,22 @@ def test_offline_nothing_is_installed_and_the_line_is_named(
     with pytest.raises(MissingToolError) as caught:
         require([str(tmp_path / "header.h")], SilentProgress(), offline=True)
     assert caught.value.remedy.endswith("--no-install-recommends libheader-dev")
+
+
+def test_a_user_without_rights_is_told_to_take_them() -> None:
+    """Asked of a real user without rights: this process when it is one, or a child that becomes one."""
+    program = (
+        "import os\n"
+        "if os.geteuid() == 0: os.setuid(65534)\n"
+        "from supply_chain.errors import BuildError\n"
+        "from supply_chain.host import require_root\n"
+        "try: require_root()\n"
+        "except BuildError as exc: print(exc)\n"
+    )
+    # What is imported first is read with this user's rights: the checkout may be root's alone.
+    program = "import supply_chain.host, supply_chain.errors\n" + program
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, encoding="utf-8", check=True
+    )
+    assert done.stdout.startswith("building needs root")
+    assert done.stdout.endswith("run the same command with sudo\n")
