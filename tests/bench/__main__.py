@@ -1,4 +1,7 @@
-"""Measure and print: `python -m tests.bench [NAME…]`; the figures also go to build/bench.json."""
+"""Measure and print: `python -m tests.bench [NAME…]`; the figures also go to build/bench.json.
+
+A run of everything writes docs/benchmarks.md anew.
+"""
 
 from __future__ import annotations
 
@@ -8,14 +11,18 @@ import platform
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
-from tests.bench import channel, front, start, verification
+from tests.bench import channel, front, start, stock, verification
+from tests.bench.page import PAGE, benchmarks_page
 from tests.bench.paired import Figure, OpenBench, Spread, measure, shown
 
 BENCHES: Mapping[str, OpenBench] = {
     "quote": verification.quote,
     "verification": verification.full,
+    "cosign": stock.cosigned,
     "import": start.importing,
     "help": start.helping,
     "request": channel.request,
@@ -39,8 +46,12 @@ def main(names: Sequence[str]) -> None:
         with BENCHES[name]() as bench:
             figures.append(measure(bench))
         print(line(figures[-1]), flush=True)  # noqa: T201 - this is a command
+    about = machine()
     OUTPUT.parent.mkdir(exist_ok=True)
-    OUTPUT.write_text(json.dumps(document(figures), indent=1) + "\n", encoding="utf-8")
+    OUTPUT.write_text(json.dumps(document(figures, about), indent=1) + "\n", encoding="utf-8")
+    if not names:
+        page = benchmarks_page(figures, about, today=datetime.now(UTC).date())
+        PAGE.write_text(page, encoding="utf-8")
 
 
 def line(figure: Figure) -> str:
@@ -56,15 +67,19 @@ def line(figure: Figure) -> str:
     return "; ".join(parts) + f"; goal {figure.goal}: {'met' if figure.met else 'NOT MET'}"
 
 
-def document(figures: Sequence[Figure]) -> object:
-    """The figures and the machine that they are about."""
-    machine = {
+def machine() -> Mapping[str, Any]:
+    """What the figures depend on."""
+    return {
         "system": platform.platform(),
         "python": platform.python_version(),
         "cpus": os.cpu_count(),
         "load": os.getloadavg()[0],
     }
-    return {"version": 1, "machine": machine, "figures": [asdict(figure) for figure in figures]}
+
+
+def document(figures: Sequence[Figure], about: Mapping[str, Any]) -> object:
+    """The figures and the machine that they are about."""
+    return {"version": 1, "machine": about, "figures": [asdict(figure) for figure in figures]}
 
 
 def _time(spread: Spread) -> str:
