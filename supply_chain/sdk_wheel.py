@@ -26,7 +26,13 @@ if TYPE_CHECKING:
 
 SDK = "sdk"
 """The project's folder in the checkout."""
-SOURCES = ("sdk/pyproject.toml", "sdk/LICENSE", "sdk/src", "requirements/sdk.txt")
+SOURCES = (
+    "sdk/pyproject.toml",
+    "sdk/LICENSE",
+    "sdk/data",
+    "sdk/src",
+    "requirements/sdk.txt",
+)
 """All that the wheel and its bill of materials are made from, by name in the checkout."""
 
 _BUILD = "import os, flit_core.buildapi as b; os.chdir('/mnt/sdk'); b.build_wheel('/mnt/out')"

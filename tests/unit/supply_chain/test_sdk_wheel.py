@@ -102,7 +102,8 @@ def test_the_wheel_holds_every_file_of_the_package(checkout: Path, built: Path) 
         names = {name for name in wheel.namelist() if ".dist-info/" not in name}
         (licence,) = (name for name in wheel.namelist() if name.endswith("/licenses/LICENSE"))
         assert wheel.read(licence) == (checkout / "LICENSE").read_bytes()
-    assert names == expected
+    data = f"{read_project(checkout).wheel.partition('-py3')[0]}.data/data"
+    assert names == expected | {f"{data}/share/bash-completion/completions/blindllama"}
     assert {"blindllama/py.typed", "blindllama/errors.toml"} <= names
 
 
@@ -144,7 +145,12 @@ def test_the_source_installs_in_a_clean_environment(
     install(clean_python, str(source))
     said = run(clean_python, "python", "-c", "import blindllama; print(blindllama.__file__)")
     assert str(clean_python.parent.parent) in said
-    assert {path.name for path in source.iterdir()} == {"LICENSE", "pyproject.toml", "src"}
+    assert {path.name for path in source.iterdir()} == {
+        "LICENSE",
+        "data",
+        "pyproject.toml",
+        "src",
+    }
 
 
 def test_the_licence_is_the_projects(checkout: Path) -> None:
