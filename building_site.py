@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from app_disk.build import manifest_files
 from deploy.qemu.machine import Firmware, MachineProfile
 from engine.spec import EngineSpec, read_spec
 from os_image.spec import OsImageSpec
@@ -46,7 +47,7 @@ class Site:
     chain: ChainConfig
     """Who owns the layout, who may carry out its steps, and how long it holds."""
     app: Path
-    """The folder of the application's Kubernetes manifests."""
+    """The directory of the application, with its Kubernetes manifests."""
     environ: Mapping[str, str]
     """Settings: mirrors, proxies, pip's options; only fetching reads them."""
     progress: Progress
@@ -160,6 +161,6 @@ def source_files(site: Site) -> dict[str, Path]:
         root / LOCK_NAME,
         root / "engine" / "engine.toml",
         root / "os_image" / "os-image.toml",
-        *sorted(site.app.glob("*.yaml")),
+        *manifest_files(site.app),
     )
     return {f"{SOURCES}{path.relative_to(root).as_posix()}": path for path in chosen}

@@ -15,7 +15,8 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from app_disk import build as app_disk
-from app_disk.locked import app_disk_inputs, build_locked_app_disk, pause_package
+from app_disk.locked import app_disk_inputs, build_locked_app_disk
+from app_disk.recipe import PAUSE
 from blindllama.measurements import PlatformMeasurements, PlatformName, measurements_file
 from building_site import Site
 from deploy.qemu import probe, vm, vtpm
@@ -62,7 +63,7 @@ def declared_steps(site: Site) -> tuple[Step, ...]:
 
     inputs = {
         ENGINE: engine_input_digests(site.engine, lock),
-        APP_DISK: app_disk_inputs(lock),
+        APP_DISK: app_disk_inputs(app_disk.read_app(site.app), lock),
         OS_IMAGE: lock.input_digests(*os_image.LOCK_SETS),
         MEASURE: lock.input_digests("firmware", "tools", "kernel", "initrd"),
     }
@@ -215,7 +216,7 @@ def stale_cache(site: Site) -> tuple[Stale, ...]:
     """Return what the cache holds that no step of today's lock reads."""
     sets = [site.lock.debian(name) for name in site.lock.sets]
     return (
-        *stale_trees(site.workspace.trees, [*sets, (pause_package(site.lock),)]),
+        *stale_trees(site.workspace.trees, [*sets, PAUSE.packages(site.lock)]),
         *stale_inputs(site.store, site.lock),
     )
 
@@ -251,7 +252,7 @@ def _build_engine(site: Site, out: Path) -> None:
 
 def _build_app_disk(site: Site, out: Path) -> None:
     build_locked_app_disk(
-        site.app,
+        app_disk.read_app(site.app),
         engine=site.workspace.build / ENGINE,
         inputs=site.inputs,
         out=out,

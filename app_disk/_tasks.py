@@ -10,8 +10,9 @@ from invoke.context import Context
 from invoke.tasks import task
 
 from app_disk.build import read_app
-from app_disk.locked import LLAMA_SET, PAUSE_SET, TOOLS_SET, build_locked_app_disk
+from app_disk.locked import TOOLS_SET, build_locked_app_disk
 from app_disk.network import check_network, network_rules
+from app_disk.recipe import app_recipes
 from supply_chain.front import told
 from supply_chain.host import require_root
 from supply_chain.inputs import fetch
@@ -23,39 +24,42 @@ _ROOT = Path(__file__).resolve().parent.parent
 _APP = _ROOT / "app_disk" / "apps" / "llm"
 
 
-@task(help={"app": "the directory of the manifests (default: app_disk/apps/llm)"})
+@task(help={"app": "the application's directory (default: app_disk/apps/llm)"})
 @told()
 def check(_context: Context, app: str = str(_APP)) -> None:
     """Check an application's manifests and show what a guest makes of them."""
     found = read_app(Path(app))
     check_network(found)
-    print(
-        f"{found.name} at {found.address}:{found.port}, ready when {found.readiness.path} says so"
-    )
-    print(f"images: {', '.join(found.images)}")
+    print(f"{found.name}: images {', '.join(found.images)}")
+    for pod in found.workloads:
+        print(f"pod {pod.name} at {pod.address}, ready when {pod.readiness.path} says so")
+    for route in found.routes:
+        below = "" if route.exact else "/*"
+        print(f"{route.path}{below} -> {route.workload}:{route.port}")
     print(network_rules(found), end="")
 
 
-@task(help={"app": "the directory of the manifests (default: app_disk/apps/llm)"})
+@task(help={"app": "the application's directory (default: app_disk/apps/llm)"})
 @told()
 def build(_context: Context, app: str = str(_APP)) -> None:
-    """Build the disk into build/app-disk from the engine in build/engine, unsigned."""
+    """Build the disk into build/app-disk, unsigned; a model is taken from build/engine."""
     require_root()
     workspace = Workspace.at(_ROOT, os.environ)
     progress = ConsoleProgress()
     inputs = LockedInputs.at(workspace)
+    found = read_app(Path(app))
     with workspace.exclusive(progress):
         fetch(
             inputs.lock,
-            (LLAMA_SET, TOOLS_SET, PAUSE_SET),
+            (TOOLS_SET, *(recipe.set_name for recipe in app_recipes(found))),
             inputs.store,
             progress,
             environ=os.environ,
         )
         with fresh_dir(workspace.build / "app-disk") as out:
             disk = build_locked_app_disk(
-                Path(app),
-                engine=workspace.build / "engine",
+                found,
+                engine=workspace.build / "engine" if found.needs_engine else None,
                 inputs=inputs,
                 out=out,
                 progress=progress,

@@ -2,11 +2,13 @@
 
 The file system's root, mounted by the guest at `/run/app`:
 
-    /app.json                 where the application listens and which image its pods rest on
+    /app.json                 its pods, where they listen, and which requests go to which of them
     /manifests/app.yaml       the Kubernetes objects, images by digest
-    /network.nft              the NetworkPolicy as nftables rules
+    /pods/NAME.yaml           each pod as podman plays it
+    /config/NAME/KEY          the files of the ConfigMaps
+    /network.nft              the NetworkPolicies as nftables rules
     /images/                  a read-only image store for podman
-    /engine/model.gguf        the model
+    /engine/model.gguf        the model, if a pod mounts it
     /engine/manifest.json     what it is and was made from
 """
 
@@ -20,10 +22,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 from uuid import UUID
 
+from app_disk.application import App, parse_app
 from app_disk.descriptor import canonical_json, describe_tree
-from app_disk.image import Image, pause_image, server_image
-from app_disk.manifest import App, Fault, ManifestError, parse_app, render_app
+from app_disk.manifest import Fault, ManifestError
 from app_disk.network import check_network, network_rules
+from app_disk.render import (
+    config_files,
+    kubernetes_manifest,
+    memory_volumes,
+    pod_manifest,
+    with_digests,
+)
 from app_disk.store import write_store
 from disk.erofs import build_erofs
 from disk.gpt import LINUX_DATA_TYPE, Partition, verity_partition_guids, write_gpt
@@ -35,6 +44,8 @@ from supply_chain.workspace import EPOCH
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from app_disk.application import Workload
+    from app_disk.image import Image
     from disk.verity import VerityTree
     from supply_chain.inputs.tree import Tree
     from supply_chain.progress import Progress
@@ -72,11 +83,10 @@ class AppDisk:
 
 
 def build_app_disk(
-    app: Path,
+    app: App,
     *,
-    engine: Path,
-    llama: Tree,
-    pause: Tree,
+    images: tuple[Image, ...],
+    engine: Path | None,
     tools: Tree,
     out: Path,
     progress: Progress,
@@ -84,30 +94,27 @@ def build_app_disk(
     """The disk of an application in the directory `out`: `app.img` and `app-disk.json`.
 
     Args:
-        app: The directory of its Kubernetes manifests, `*.yaml`.
-        engine: The directory of its engine, `model.gguf` and `manifest.json`.
-        llama: The root that holds llama-server.
-        pause: The root that holds catatonit.
+        app: What its manifests say.
+        images: The container images that it names, and the one that pods rest on.
+        engine: The directory of its engine, `model.gguf` and `manifest.json`, if a pod mounts it.
         tools: The root that holds mkfs.erofs and veritysetup.
         out: An existing directory.
         progress: Where the work is told.
 
     Raises:
         ManifestError: The manifests ask for what a guest does not do.
-        ImageError: An image cannot be made from its packages.
+        ImageError: Two images are the same.
         AppDiskError: There is no engine, or its manifest is malformed.
         DigestMismatchError: The model is not the one that the engine's manifest names.
         CommandError: A tool failed.
     """
-    source = read_app(app)
-    check_network(source)
-    check_engine(engine)
-    with progress.step("app disk: images"):
-        images = (server_image(llama), pause_image(pause))
+    check_network(app)
+    if engine is not None:
+        check_engine(engine)
     with tempfile.TemporaryDirectory(prefix=".app-disk-", dir=out) as name:
         stage = Path(name) / "root"
         with progress.step("app disk: files"):
-            write_root(stage, source, images=images, engine=engine)
+            write_root(stage, app, images=images, engine=engine)
         tree = _build_disk(stage, out / DISK, tools=tools, progress=progress)
         document = describe_disk(stage, tree=tree, images=images)
     (out / DESCRIPTION).write_bytes(canonical_json(document) + b"\n")
@@ -120,15 +127,20 @@ def build_app_disk(
 
 
 def read_app(directory: Path) -> App:
-    """The application that the YAML files of a directory describe together.
+    """The application whose directory this is: what its `manifests/*.yaml` describe together.
 
     Raises:
         ManifestError: Its `fault` says what is wrong.
     """
-    paths = sorted(directory.glob("*.yaml"))
+    paths = manifest_files(directory)
     if not paths:
-        raise ManifestError(Fault.COUNT, f"expected *.yaml in {directory}, got none")
+        raise ManifestError(Fault.COUNT, f"expected manifests/*.yaml in {directory}, got none")
     return parse_app([_read_text(path) for path in paths])
+
+
+def manifest_files(directory: Path) -> tuple[Path, ...]:
+    """The files of an application's manifests, by name."""
+    return tuple(sorted((directory / "manifests").glob("*.yaml")))
 
 
 def _read_text(path: Path) -> str:
@@ -169,21 +181,28 @@ def check_engine(engine: Path) -> None:
         raise DigestMismatchError("engine/model.gguf", expected, got)
 
 
-def write_root(root: Path, app: App, *, images: Sequence[Image], engine: Path) -> None:
+def write_root(root: Path, app: App, *, images: Sequence[Image], engine: Path | None) -> None:
     """The files of the disk in the new directory `root`.
 
     Raises:
         ManifestError: The application names an image that is not among these.
     """
-    references = {image.name: image.reference for image in images}
-    for name in ("engine", "manifests"):
-        (root / name).mkdir(parents=True)
-    (root / "manifests" / "app.yaml").write_bytes(render_app(app, references))
-    (root / "network.nft").write_text(network_rules(app), encoding="ascii")
+    app = with_digests(app, {image.name: image.reference for image in images})
     pause = next(image for image in images if image.tag is not None)
-    (root / "app.json").write_bytes(canonical_json(app_description(app, pause)) + b"\n")
-    for name in ("model.gguf", "manifest.json"):
-        shutil.copyfile(engine / name, root / "engine" / name)
+    files = {
+        "app.json": canonical_json(app_description(app, pause)) + b"\n",
+        "manifests/app.yaml": kubernetes_manifest(app),
+        "network.nft": network_rules(app).encode("ascii"),
+        **{f"pods/{one.name}.yaml": pod_manifest(app, one) for one in app.workloads},
+        **config_files(app),
+    }
+    for name, content in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(content)
+    if engine is not None:
+        (root / "engine").mkdir()
+        for name in ("model.gguf", "manifest.json"):
+            shutil.copyfile(engine / name, root / "engine" / name)
     write_store(images, root / "images")
     _normalise_modes(root)
 
@@ -191,22 +210,43 @@ def write_root(root: Path, app: App, *, images: Sequence[Image], engine: Path) -
 def app_description(app: App, pause: Image) -> dict[str, Any]:
     """What the guest must know before it starts the application: `/app.json`."""
     return {
-        "version": 1,
+        "version": 2,
         "name": app.name,
-        "network": {"ip": str(app.address), "port": app.port},
-        "health": app.readiness.path,
+        "pods": [_describe_pod(workload) for workload in app.workloads],
+        "routes": [
+            {
+                "path": route.path,
+                "exact": route.exact,
+                "address": str(route.address),
+                "port": route.port,
+            }
+            for route in app.routes
+        ],
         "pause_image": f"{pause.name}:{pause.tag}",
+    }
+
+
+def _describe_pod(workload: Workload) -> dict[str, Any]:
+    return {
+        "name": workload.name,
+        "address": str(workload.address),
+        "health": {"path": workload.readiness.path, "port": workload.readiness.port},
+        "memory_volumes": memory_volumes(workload),
     }
 
 
 def describe_disk(root: Path, *, tree: VerityTree, images: Sequence[Image]) -> dict[str, Any]:
     """What is on the disk, for people, provenance and the prediction of PCR 15."""
-    files = ("app.json", "engine/manifest.json", "engine/model.gguf", "manifests/app.yaml")
+    files = sorted(
+        path
+        for path in root.rglob("*")
+        if path.is_file() and not path.is_relative_to(root / "images")
+    )
     return {
-        "version": 1,
+        "version": 2,
         "descriptor": describe_tree(tree),
         "descriptor_sha256": sha256_bytes(canonical_json(describe_tree(tree))).hex,
-        "files": {name: sha256_file(root / name).hex for name in (*files, "network.nft")},
+        "files": {path.relative_to(root).as_posix(): sha256_file(path).hex for path in files},
         "images": {
             image.name: {
                 "reference": image.reference,

@@ -34,14 +34,14 @@ DISK_PART = "disk"
 
 
 def app_disk_sbom(
-    name: str, disk: AppDisk, *, engine: Path, origins: Mapping[str, tuple[Tree, Packages]]
+    name: str, disk: AppDisk, *, engine: Path | None, origins: Mapping[str, tuple[Tree, Packages]]
 ) -> bytes:
     """Return the bill of materials of an application's disk.
 
     Args:
         name: The application's name.
         disk: The disk that was built.
-        engine: The directory of the engine on it.
+        engine: The directory of the engine on it, if there is one.
         origins: By the name of an image: the root that its files were taken from, and the packages
             that this root was made of.
 
@@ -54,7 +54,8 @@ def app_disk_sbom(
         for path, digest in on_disk.items()
         if path != MODEL_FILE
     ]
-    parts.append(model_part(json.loads((engine / "manifest.json").read_bytes())))
+    if engine is not None:
+        parts.append(model_part(json.loads((engine / "manifest.json").read_bytes())))
     inside = {}
     for image in disk.images:
         tree, packages = origins[image.name]

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from os_image.guest import runtime
-from os_image.guest.app_description import AppDescription, read_app_description
+from os_image.guest.app_description import Pod, read_app_description
 from os_image.guest.errors import AppError, GuestError
 
 NETWORK = "blindllama"
@@ -28,14 +28,14 @@ _ENVIRONMENT = {
 }
 
 
-def play_argv(manifest: Path, app: AppDescription) -> list[str]:
-    """The command that starts the pods of `manifest` at the application's address."""
+def play_argv(manifest: Path, pod: Pod) -> list[str]:
+    """The command that starts the pod of `manifest` at its address."""
     return [
         "/usr/bin/podman",
         "kube",
         "play",
         "--quiet",
-        f"--network={NETWORK}:ip={app.address}",
+        f"--network={NETWORK}:ip={pod.address}",
         # Names in a container's hosts file would only help it to look around.
         "--no-hosts",
         # What a model server prints may hold what a caller asked.
@@ -44,20 +44,19 @@ def play_argv(manifest: Path, app: AppDescription) -> list[str]:
     ]
 
 
-def find_manifests(folder: Path) -> tuple[Path, ...]:
-    """The manifests in `folder`, in the order of their names.
-
-    Raises:
-        AppError: There is none.
-    """
-    found = tuple(sorted(folder.glob("*.yaml")))
-    if not found:
-        raise AppError("app: expected at least one manifest on the disk, got none")
-    return found
+def memory_argv(target: Path, size_bytes: int) -> list[str]:
+    """The command that mounts memory on `target`, for every user of the pod and for data only."""
+    options = f"size={size_bytes},mode=1777,nosuid,nodev,noexec"
+    return ["/usr/bin/mount", "-t", "tmpfs", "-o", options, "tmpfs", str(target)]
 
 
-def start_app(root: Path, *, run: Run) -> None:
+def start_app(root: Path, *, volumes: Path, run: Run) -> None:
     """Starts what the application's disk, mounted at `root`, describes.
+
+    Args:
+        root: Where the disk is mounted.
+        volumes: Where directories in memory are made.
+        run: Runs a command.
 
     Raises:
         AppError: The description does not fit this image, or a command failed.
@@ -66,8 +65,12 @@ def start_app(root: Path, *, run: Run) -> None:
     # The application's own policy, before there is anybody whom it could concern. It can only
     # drop: the image's rules stand beside it.
     run(["/usr/sbin/nft", "-f", str(root / "network.nft")])
-    for manifest in find_manifests(root / "manifests"):
-        run(play_argv(manifest, app))
+    for pod in app.pods:
+        for name, size_bytes in pod.memory_volumes.items():
+            target = volumes / pod.name / name
+            target.mkdir(parents=True)
+            run(memory_argv(target, size_bytes))
+        run(play_argv(root / "pods" / f"{pod.name}.yaml", pod))
 
 
 def _run(argv: Sequence[str]) -> None:
@@ -80,7 +83,7 @@ def main() -> int:
     """Starts the application of this machine; 1 when a pod does not start."""
     os.umask(0o022)
     try:
-        start_app(runtime.APP_ROOT, run=_run)
+        start_app(runtime.APP_ROOT, volumes=runtime.VOLUMES, run=_run)
     except (GuestError, OSError) as error:
         print(f"app failed: {error}", file=sys.stderr)  # noqa: T201 - the journal reads it
         return 1

@@ -140,7 +140,8 @@ class Service:
             app = read_app_description(self._settings.app)
         except AppError:
             return False
-        return await answers_ok(app.address, app.port, app.health_path)
+        pages = (answers_ok(pod.address, pod.health_port, pod.health_path) for pod in app.pods)
+        return all(await asyncio.gather(*pages))
 
 
 async def serve(settings: Settings) -> None:

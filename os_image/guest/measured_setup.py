@@ -4,6 +4,7 @@
 2. Extend PCR 15 with the descriptor, before anything of the disk is used.
 3. Open it through dm-verity with exactly the parameters of the descriptor, and mount it read-only.
 4. Extend PCR 15 with the sentinel: from here on nothing is measured any more.
+5. Tell the ingress which requests are the application's.
 
 There is no half state: when a step fails the unit fails, and the machine is switched off by its
 `FailureAction`.
@@ -19,9 +20,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from os_image.guest import runtime
+from os_image.guest.app_description import read_app_description
 from os_image.guest.app_disk import SENTINEL, AppDisk, find_app_disk, verity_argv
 from os_image.guest.errors import DiskError, GuestError
 from os_image.guest.extend import Transport, device_transport, extend_pcr
+from os_image.guest.routes import render_routes
 
 PCR = 15
 """System identity, by systemd's registry: here the application, and nothing else."""
@@ -119,7 +122,7 @@ def _say_last_words(text: str) -> None:
 
 
 def main() -> int:
-    """Runs the four steps on this machine; 0 when the application's disk is open and sealed."""
+    """Runs the five steps on this machine; 0 when the application's disk is open and sealed."""
     os.umask(0o022)
     try:
         disk = wait_for_app_disk(Path("/sys/class/block"), Path("/dev"), patience_s=_WAIT_S)
@@ -128,6 +131,8 @@ def main() -> int:
         events = open_app_disk(disk, transport=transport, run=_run)
         copy_event_log(_EVENT_LOG, runtime.EVENT_LOG)
         runtime.APP_EVENTS.write_bytes(encode_events(events))
+        app = read_app_description(runtime.APP_ROOT / "app.json")
+        runtime.ROUTES.write_text(render_routes(app), encoding="ascii")
     except (GuestError, OSError) as error:
         _say_last_words(f"measured setup failed: {error}")
         return 1

@@ -14,6 +14,12 @@ APP_EVENTS = RUNTIME / "setup" / "app-events.json"
 EVENT_LOG = RUNTIME / "setup" / "event-log"
 """The firmware's event log, copied once because only root may read the kernel's file."""
 
+ROUTES = RUNTIME / "setup" / "routes.caddy"
+"""Which requests the ingress passes on to which pod; the image's Caddyfile imports it."""
+
+VOLUMES = RUNTIME / "volumes"
+"""Directories in memory that the containers of a pod share, by pod and name."""
+
 CERTIFICATE = RUNTIME / "tls" / "certificate.pem"
 KEY = RUNTIME / "tls" / "key.pem"
 SPKI = RUNTIME / "tls" / "spki.der"

@@ -33,21 +33,21 @@ def set_at(document: dict[str, Any] | Documents, path: str, value: object) -> No
     if value is REMOVED:
         del here[last]
     else:
-        here[last] = value
+        here[int(last) if isinstance(here, list) else last] = value
 
 
 @pytest.fixture
 def manifests(checkout: Path) -> Path:
-    """The directory of the default application's manifests."""
+    """The directory of the default application."""
     return checkout / "app_disk" / "apps" / "llm"
 
 
 @pytest.fixture
 def documents(manifests: Path) -> Documents:
-    """The default application's objects: Deployment, NetworkPolicy, Service."""
+    """The default application's objects: Deployment, Ingress, NetworkPolicy, Service."""
     return [
         document
-        for path in sorted(manifests.glob("*.yaml"))
+        for path in sorted(manifests.glob("manifests/*.yaml"))
         for document in load_yaml(path.read_text(encoding="utf-8"))
     ]
 

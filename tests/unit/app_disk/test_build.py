@@ -19,7 +19,7 @@ from app_disk.build import (
 )
 from app_disk.descriptor import canonical_json
 from app_disk.image import PAUSE_NAME, PAUSE_TAG, SERVER_NAME
-from app_disk.locked import LLAMA_SET, TOOLS_SET, build_locked_app_disk, pause_package
+from app_disk.locked import app_disk_inputs, build_locked_app_disk
 from app_disk.manifest import Fault, ManifestError
 from app_disk.sbom import model_part
 from os_image.guest.app_description import read_app_description
@@ -72,8 +72,16 @@ def test_the_guest_reads_what_the_build_writes(
 
     description = read_app_description(tmp_path / "root" / "app.json")
 
-    assert (description.address, description.port) == ("10.89.0.10", 8080)
-    assert description.health_path == "/health"
+    (pod,) = description.pods
+    assert (pod.name, pod.address, pod.health_port) == ("llm", "10.89.0.10", 8080)
+    assert pod.health_path == "/health"
+    (route,) = description.routes
+    assert (route.path, route.exact, route.address, route.port) == (
+        "/v1",
+        False,
+        "10.89.0.10",
+        8080,
+    )
     document = json.loads((tmp_path / "root" / "app.json").read_bytes())
     assert document["pause_image"] == "localhost/pause:1"
 
@@ -137,8 +145,8 @@ def test_two_builds_give_the_same_disk_and_the_guest_reads_its_identity(
     workspace = Workspace.at(checkout, os.environ)
     inputs = LockedInputs.at(workspace)
     lock, store = inputs.lock, inputs.store
-    wanted = [*lock.inputs(LLAMA_SET, TOOLS_SET), pause_package(lock)]
-    if not all(store.has(item.sha256) for item in wanted):
+    app = read_app(manifests)
+    if not all(store.has(digest) for digest in app_disk_inputs(app, lock).values()):
         pytest.skip("needs the sets llama and tools in the store: invoke inputs.fetch")
     disks = []
     for name, umask in (("here", 0o022), ("some/where/else", 0o077)):
@@ -148,7 +156,7 @@ def test_two_builds_give_the_same_disk_and_the_guest_reads_its_identity(
         try:
             disks.append(
                 build_locked_app_disk(
-                    manifests,
+                    app,
                     engine=engine,
                     inputs=inputs,
                     out=out,
@@ -209,13 +217,14 @@ def test_an_engine_without_facts_makes_no_bill_of_materials(manifest: dict[str, 
 
 
 def test_a_directory_without_manifests_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ManifestError, match=f"in {tmp_path}, got none") as caught:
+    with pytest.raises(ManifestError, match=f"manifests/.* in {tmp_path}, got none") as caught:
         read_app(tmp_path)
     assert caught.value.fault is Fault.COUNT
 
 
 def test_a_manifest_that_is_no_text_is_named(tmp_path: Path) -> None:
-    (tmp_path / "app.yaml").write_bytes(b"\xff")
+    (tmp_path / "manifests").mkdir()
+    (tmp_path / "manifests" / "app.yaml").write_bytes(b"\xff")
     with pytest.raises(ManifestError, match=r"app\.yaml: expected UTF-8") as caught:
         read_app(tmp_path)
     assert caught.value.fault is Fault.SYNTAX

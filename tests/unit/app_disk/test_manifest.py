@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from app_disk.manifest import App, Fault, ManifestError, load_yaml, parse_app, render_app
+from app_disk.application import App, parse_app
+from app_disk.manifest import Fault, ManifestError, load_yaml
 from tests.unit.app_disk.conftest import REMOVED, Documents, set_at
 
 NAME = "localhost/llama-server"
-REFERENCE = f"{NAME}@sha256:{'ab' * 32}"
 
 
 def _parse(documents: Documents) -> App:
@@ -21,40 +21,39 @@ def _pod(deployment: dict[str, Any]) -> dict[str, Any]:
     return spec
 
 
-def _container(deployment: dict[str, Any]) -> dict[str, Any]:
-    container: dict[str, Any] = _pod(deployment)["containers"][0]
-    return container
-
-
 def test_the_default_application_is_understood(documents: Documents) -> None:
     app = _parse(documents)
 
-    assert app.name == "llm"
-    assert (str(app.address), app.port) == ("10.89.0.10", 8080)
-    assert app.readiness.path == "/health"
+    (pod,) = app.workloads
+    assert (app.name, pod.name) == ("llm", "llm")
+    assert (str(pod.address), pod.ports) == ("10.89.0.10", (8080,))
+    assert pod.readiness.path == "/health"
     assert app.images == (NAME,)
+    assert app.needs_engine
+    assert [(one.path, one.exact, one.workload, one.port) for one in app.routes] == [
+        ("/v1", False, "llm", 8080)
+    ]
 
 
 def test_a_pod_of_its_own_is_understood(documents: Documents) -> None:
-    deployment = documents[0]
     pod = {
         "apiVersion": "v1",
         "kind": "Pod",
         "metadata": {"name": "llm", "labels": {"app": "llm"}},
-        "spec": _pod(deployment),
+        "spec": _pod(documents[0]),
     }
 
     app = _parse([pod, *documents[1:]])
 
-    assert app.pod == _parse(documents).pod
-    rendered = render_app(app, {NAME: REFERENCE})
-    assert load_yaml(rendered.decode())[0]["spec"]["containers"][0]["image"] == REFERENCE
+    assert app.workloads == _parse(documents).workloads
 
 
 POD = "0/spec/template/spec"
 CONTAINER = f"{POD}/containers/0"
-POLICY = "1/spec"
-SERVICE = "2/spec"
+PATH = "1/spec/rules/0/http/paths/0"
+POLICY = "2/spec"
+SERVICE = "3/spec"
+RULE = "2/spec/ingress/0"
 
 # Each mutation makes one thing wrong; the fault says that it was noticed for what it is.
 MUTATIONS: dict[str, tuple[Fault, str, object]] = {
@@ -68,12 +67,29 @@ MUTATIONS: dict[str, tuple[Fault, str, object]] = {
     "value from elsewhere": (
         Fault.FIELD,
         f"{CONTAINER}/env",
-        [{"name": "A", "value": "", "valueFrom": {}}],
+        [{"name": "A", "valueFrom": {"secretKeyRef": {}}}],
     ),
-    "resources": (Fault.FIELD, f"{CONTAINER}/resources", {}),
+    "more resources": (Fault.FIELD, f"{CONTAINER}/resources/requests", {}),
+    "limit of CPU": (Fault.FIELD, f"{CONTAINER}/resources/limits/cpu", "1"),
+    "host name": (Fault.FIELD, "1/spec/rules/0/host", "llm.example"),
+    "certificate": (Fault.FIELD, "1/spec/tls", []),
+    "default backend": (Fault.FIELD, "1/spec/defaultBackend", {}),
+    "port by name": (Fault.FIELD, f"{PATH}/backend/service/port/name", "http"),
+    "range of ports": (Fault.FIELD, f"{RULE}/ports/0/endPort", 9000),
+    "other namespace label": (
+        Fault.FIELD,
+        f"{RULE}/from/0/namespaceSelector/matchLabels/team",
+        "a",
+    ),
+    "optional ConfigMap": (
+        Fault.FIELD,
+        f"{POD}/volumes/0/configMap",
+        {"name": "a", "optional": True},
+    ),
+    "claimed volume": (Fault.FIELD, f"{POD}/volumes/0/persistentVolumeClaim", {}),
     "annotation": (Fault.FIELD, "0/metadata/annotations", {}),
-    "namespace": (Fault.FIELD, "2/metadata/namespace", "other"),
-    "excepted peer": (Fault.FIELD, f"{POLICY}/ingress/0/from/0/ipBlock/except", []),
+    "namespace": (Fault.FIELD, "3/metadata/namespace", "other"),
+    "excepted peer": (Fault.FIELD, f"{RULE}/from/0/ipBlock", {"cidr": "10.0.0.0/8", "except": []}),
     "node port": (Fault.FIELD, f"{SERVICE}/ports/0/nodePort", 30000),
     "writable root": (
         Fault.VALUE,
@@ -97,7 +113,49 @@ MUTATIONS: dict[str, tuple[Fault, str, object]] = {
     "no seccomp": (Fault.VALUE, f"{POD}/securityContext/seccompProfile/type", "Unconfined"),
     "service account": (Fault.VALUE, f"{POD}/automountServiceAccountToken", True),
     "pulled image": (Fault.VALUE, f"{CONTAINER}/imagePullPolicy", "IfNotPresent"),
-    "writable volume": (Fault.VALUE, f"{CONTAINER}/volumeMounts/0/readOnly", False),
+    "no limit": (Fault.VALUE, f"{CONTAINER}/resources", REMOVED),
+    "no limit of memory": (Fault.VALUE, f"{CONTAINER}/resources/limits", {}),
+    "limit in other units": (Fault.VALUE, f"{CONTAINER}/resources/limits/memory", "1G"),
+    "two values": (
+        Fault.VALUE,
+        f"{CONTAINER}/env",
+        [{"name": "A", "value": "", "valueFrom": {"configMapKeyRef": {"name": "a", "key": "b"}}}],
+    ),
+    "no value": (Fault.VALUE, f"{CONTAINER}/env", [{"name": "A"}]),
+    "volume of two kinds": (
+        Fault.VALUE,
+        f"{POD}/volumes/0/emptyDir",
+        {"medium": "Memory", "sizeLimit": "1Mi"},
+    ),
+    "empty directory on a disk": (
+        Fault.VALUE,
+        f"{POD}/volumes/0",
+        {"name": "engine", "emptyDir": {"sizeLimit": "1Mi"}},
+    ),
+    "empty directory without end": (
+        Fault.VALUE,
+        f"{POD}/volumes/0",
+        {"name": "engine", "emptyDir": {"medium": "Memory"}},
+    ),
+    "pattern of a path": (Fault.VALUE, f"{PATH}/pathType", "ImplementationSpecific"),
+    "path with a wildcard": (Fault.VALUE, f"{PATH}/path", "/v1/*"),
+    "path with a directive": (Fault.VALUE, f"{PATH}/path", "/v1 {\n}"),
+    "two rules": (
+        Fault.VALUE,
+        "1/spec/rules",
+        [{"http": {"paths": []}}, {"http": {"paths": []}}],
+    ),
+    "peer of two kinds": (Fault.VALUE, f"{RULE}/from/0/podSelector", {}),
+    "everybody": (Fault.VALUE, f"{RULE}/from", []),
+    "every port": (Fault.VALUE, f"{RULE}/ports", REMOVED),
+    "another namespace": (
+        Fault.VALUE,
+        f"{RULE}/from/0/namespaceSelector/matchLabels",
+        {"kubernetes.io/metadata.name": "default"},
+    ),
+    "writable volume": (Fault.VOLUME, f"{CONTAINER}/volumeMounts/0/readOnly", False),
+    "mount over proc": (Fault.VOLUME, f"{CONTAINER}/volumeMounts/0/mountPath", "/proc/sys"),
+    "mount beside": (Fault.VOLUME, f"{CONTAINER}/volumeMounts/0/mountPath", "/models/.."),
     "another host path": (Fault.VALUE, f"{POD}/volumes/0/hostPath/path", "/run/app"),
     "two replicas": (Fault.VALUE, "0/spec/replicas", 2),
     "true for a number": (Fault.VALUE, "0/spec/replicas", True),
@@ -108,9 +166,29 @@ MUTATIONS: dict[str, tuple[Fault, str, object]] = {
     "egress rule": (Fault.VALUE, f"{POLICY}/egress", [{}]),
     "egress not ruled": (Fault.VALUE, f"{POLICY}/policyTypes", ["Ingress"]),
     "wrong version": (Fault.VALUE, "0/apiVersion", "apps/v1beta1"),
-    "secret": (Fault.KIND, "2/kind", "Secret"),
-    "no kind": (Fault.KIND, "2/kind", REMOVED),
-    "kind of kinds": (Fault.KIND, "2/kind", ["Service"]),
+    "secret": (Fault.KIND, "3/kind", "Secret"),
+    "no kind": (Fault.KIND, "3/kind", REMOVED),
+    "kind of kinds": (Fault.KIND, "3/kind", ["Service"]),
+    "missing ConfigMap": (
+        Fault.CONFIG,
+        f"{POD}/volumes/0",
+        {"name": "engine", "configMap": {"name": "absent"}},
+    ),
+    "missing key": (
+        Fault.CONFIG,
+        f"{CONTAINER}/env",
+        [{"name": "A", "valueFrom": {"configMapKeyRef": {"name": "absent", "key": "b"}}}],
+    ),
+    "setting twice": (Fault.NAME, f"{CONTAINER}/env", [{"name": "A", "value": ""}] * 2),
+    "address of the guest": (Fault.NETWORK, f"{SERVICE}/clusterIP", "10.89.0.1"),
+    "address elsewhere": (Fault.NETWORK, f"{SERVICE}/clusterIP", "10.89.1.10"),
+    "address of everybody": (Fault.NETWORK, f"{SERVICE}/clusterIP", "10.89.0.255"),
+    "path of the guest": (Fault.INGRESS, f"{PATH}/path", "/attestation"),
+    "path below the guest's": (Fault.INGRESS, f"{PATH}/path", "/Healthz/x"),
+    "path upwards": (Fault.INGRESS, f"{PATH}/path", "/v1/../x"),
+    "path with nothing in it": (Fault.INGRESS, f"{PATH}/path", "/v1//x"),
+    "unknown service": (Fault.INGRESS, f"{PATH}/backend/service/name", "other"),
+    "unknown port": (Fault.INGRESS, f"{PATH}/backend/service/port/number", 9),
     "service of another": (Fault.SELECTOR, f"{SERVICE}/selector", {"app": "other"}),
     "policy for another": (Fault.SELECTOR, f"{POLICY}/podSelector/matchLabels/app", "other"),
     "deployment of another": (Fault.SELECTOR, "0/spec/selector/matchLabels/app", "other"),
@@ -134,15 +212,25 @@ def test_what_a_guest_does_not_do_is_refused(documents: Documents, name: str) ->
     assert (caught.value.code, caught.value.fault) == ("app_disk.manifest", fault)
 
 
-@pytest.mark.parametrize("index", [0, 1, 2])
-@pytest.mark.parametrize("times", [0, 2])
-def test_each_object_is_there_once(documents: Documents, index: int, times: int) -> None:
-    changed = [*documents[:index], *[documents[index]] * times, *documents[index + 1 :]]
+@pytest.mark.parametrize(
+    ("index", "fault"),
+    [(0, Fault.COUNT), (1, Fault.COUNT), (2, Fault.SELECTOR), (3, Fault.SELECTOR)],
+)
+def test_no_object_may_be_missing(documents: Documents, index: int, fault: Fault) -> None:
+    del documents[index]
 
     with pytest.raises(ManifestError) as caught:
-        _parse(changed)
+        _parse(documents)
 
-    assert caught.value.fault is Fault.COUNT
+    assert caught.value.fault is fault
+
+
+@pytest.mark.parametrize("index", range(4))
+def test_no_name_is_given_twice(documents: Documents, index: int) -> None:
+    with pytest.raises(ManifestError) as caught:
+        _parse([*documents, documents[index]])
+
+    assert caught.value.fault is Fault.NAME
 
 
 @pytest.mark.parametrize(
@@ -169,39 +257,3 @@ def test_yaml_that_readers_understand_differently_is_refused(text: str) -> None:
 
     assert caught.value.code == "app_disk.manifest"
     assert caught.value.fault in {Fault.SYNTAX, Fault.KIND, Fault.COUNT}
-
-
-def test_the_disk_gets_images_by_digest(documents: Documents) -> None:
-    rendered = render_app(_parse(documents), {NAME: REFERENCE, "localhost/other": "unused"})
-    objects = load_yaml(rendered.decode())
-
-    assert _container(objects[0])["image"] == REFERENCE
-    _container(objects[0])["image"] = NAME
-    assert objects == documents
-
-
-def test_rendering_is_deterministic_and_stable(documents: Documents) -> None:
-    once = render_app(_parse(documents), {NAME: REFERENCE})
-    again = render_app(parse_app([once.decode()]), {NAME: REFERENCE})
-
-    assert once == again
-
-
-@pytest.mark.parametrize(
-    "image",
-    [
-        "localhost/absent",
-        f"{NAME}:latest",
-        f"{NAME}@sha256:{'cd' * 32}",
-        f"{NAME}:1@sha256:{'ab' * 32}",
-        f"elsewhere.example/llama-server@sha256:{'ab' * 32}",
-        "",
-    ],
-)
-def test_an_image_that_is_not_on_the_disk_is_refused(documents: Documents, image: str) -> None:
-    _container(documents[0])["image"] = image
-
-    with pytest.raises(ManifestError) as caught:
-        render_app(_parse(documents), {NAME: REFERENCE})
-
-    assert caught.value.fault is Fault.IMAGE

@@ -21,11 +21,12 @@ def test_the_manifest_of_the_default_application_starts_the_same_server(
     spec: EngineSpec, checkout: Path
 ) -> None:
     app = read_app(checkout / "app_disk" / "apps" / "llm")
-    container = app.pod.containers[0]
+    (workload,) = app.workloads
+    container = workload.pod.containers[0]
 
     everywhere = "0.0.0.0"  # noqa: S104 - inside the pod's own network
     assert [*container.command, *container.args] == server_argv(
-        spec, model=PurePosixPath("/models/model.gguf"), host=everywhere, port=app.port
+        spec, model=PurePosixPath("/models/model.gguf"), host=everywhere, port=workload.ports[0]
     )
 
 

@@ -7,11 +7,13 @@ import json
 import re
 import tomllib
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from os_image.guest import app, app_description, runtime
+from os_image.guest import app, app_description, routes, runtime
 from supply_chain.inputs.lock import Lock
 from supply_chain.inputs.store import Store
 from supply_chain.inputs.tree import Bind, Tree
@@ -91,16 +93,15 @@ def test_the_programs_of_the_units_are_in_the_image() -> None:
 def test_the_places_agree() -> None:
     caddyfile = CADDYFILE.read_text()
     firewall = FIREWALL.read_text()
-    where = f"{app_description.ADDRESS}:{app_description.PORT}"
-    assert f"reverse_proxy http://{where} " in caddyfile
+    assert f"import {runtime.ROUTES}\n" in caddyfile
     assert f"reverse_proxy unix/{runtime.ATTEST_SOCKET}\n" in caddyfile
     assert f"tls {runtime.CERTIFICATE} {runtime.KEY} " in caddyfile
-    assert f"define app_address = {app_description.ADDRESS}\n" in firewall
-    assert f"define app_port = {app_description.PORT}\n" in firewall
+    assert f"define app_network = {app_description.POD_NETWORK}\n" in firewall
     containers = FILES / "etc" / "containers"
     network = json.loads((containers / "networks" / f"{app.NETWORK}.json").read_text())
     assert f'define app_bridge = "{network["network_interface"]}"\n' in firewall
     assert (network["internal"], network["dns_enabled"]) == (True, False)
+    assert [one["subnet"] for one in network["subnets"]] == [str(app_description.POD_NETWORK)]
     storage = tomllib.loads((containers / "storage.conf").read_text())
     stores = storage["storage"]["options"]["additionalimagestores"]
     assert stores == [str(runtime.APP_ROOT / "images")]
@@ -114,7 +115,7 @@ def test_n1_one_port_is_open_and_every_chain_drops() -> None:
     text = FIREWALL.read_text()
     policies = Counter(re.findall(r"hook (\w+) priority filter; policy (\w+);", text))
     assert policies == {("input", "drop"): 1, ("output", "drop"): 1, ("forward", "drop"): 2}
-    assert re.findall(r"dport (\S+)", text) == ["$ingress_port", "$app_port", "67"]
+    assert re.findall(r"dport (\S+)", text) == ["$ingress_port", "67"]
     assert "define ingress_port = 443\n" in text
 
 
@@ -139,11 +140,58 @@ def test_the_kernel_takes_the_packet_filter(guest_tree: Tree) -> None:
     assert completed.stderr == b""
 
 
-def test_caddy_takes_the_caddyfile(guest_tree: Tree) -> None:
-    config = Bind(host=CADDYFILE, inside="/mnt/Caddyfile")
-    argv = ["/usr/bin/caddy", "adapt", "--config", "/mnt/Caddyfile", "--adapter", "caddyfile"]
+DESCRIPTION = {
+    "version": 2,
+    "name": "two",
+    "pods": [
+        {
+            "name": name,
+            "address": address,
+            "health": {"path": "/", "port": 80},
+            "memory_volumes": {},
+        }
+        for name, address in (("one", "10.89.0.10"), ("other", "10.89.0.11"))
+    ],
+    "routes": [
+        {"path": "/v1", "exact": False, "address": "10.89.0.11", "port": 81},
+        {"path": "", "exact": False, "address": "10.89.0.10", "port": 80},
+    ],
+}
+
+
+def test_caddy_takes_the_caddyfile_with_the_routes_of_a_disk(
+    guest_tree: Tree, tmp_path: Path
+) -> None:
+    described = app_description.parse_app_description(json.dumps(DESCRIPTION).encode())
+    (tmp_path / "routes.caddy").write_text(routes.render_routes(described))
+    (tmp_path / "Caddyfile").write_text(
+        CADDYFILE.read_text().replace(str(runtime.ROUTES), "/mnt/caddy/routes.caddy")
+    )
+    config = Bind(host=tmp_path, inside="/mnt/caddy")
+    argv = ["/usr/bin/caddy", "adapt", "--config", "/mnt/caddy/Caddyfile", "--adapter", "caddyfile"]
     completed = guest_tree.run(argv, binds=[config])
     server = json.loads(completed.stdout)["apps"]["http"]["servers"]["srv0"]
     assert server["listen"] == [":443"]
     (policy,) = server["tls_connection_policies"]
     assert policy["protocol_min"] == "tls1.3"
+    # The image's own paths first, then the disk's in their order, then nothing. The first that fits
+    # answers: a proxy and a plain answer hand nothing on.
+    tried = list(_handlers(server["routes"]))
+    assert tried == [
+        (["/attestation", "/healthz"], f"unix/{runtime.ATTEST_SOCKET}"),
+        (["/v1", "/v1/*"], "10.89.0.11:81"),
+        (["/*"], "10.89.0.10:80"),
+        (None, 404),
+    ]
+
+
+def _handlers(found: list[dict[str, Any]]) -> Iterator[tuple[list[str] | None, object]]:
+    """What answers which paths, in order."""
+    (outer,) = found
+    (inner,) = (one for one in outer["handle"] if one["handler"] == "subroute")
+    for route in inner["routes"]:
+        paths = route["match"][0]["path"] if "match" in route else None
+        (handle,) = route["handle"]
+        (steps,) = (one["handle"] for one in handle["routes"])
+        last = steps[-1]
+        yield paths, last["upstreams"][0]["dial"] if "upstreams" in last else last["status_code"]
