@@ -123,7 +123,7 @@ class IpBlock(KubernetesObject):
 class PodSelector(KubernetesObject):
     """Which pods are meant; all of the application when no label is named."""
 
-    match_labels: dict[str, str] = {}
+    match_labels: dict[str, str] = Field(default_factory=dict)
 
 
 class NamespaceName(KubernetesObject):

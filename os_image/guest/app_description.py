@@ -101,7 +101,7 @@ def parse_app_description(data: bytes) -> AppDescription:
     return found
 
 
-def _pod(document: Any) -> Pod:
+def _pod(document: dict[str, Any]) -> Pod:
     health, volumes = document["health"], document["memory_volumes"]
     return Pod(
         name=_name(document["name"]),
@@ -112,7 +112,7 @@ def _pod(document: Any) -> Pod:
     )
 
 
-def _route(document: Any) -> Route:
+def _route(document: dict[str, Any]) -> Route:
     path, exact = _path(document["path"]), document["exact"]
     if not isinstance(exact, bool):
         raise AppError(f"app description: expected true or false, got {exact!r}")
@@ -126,27 +126,31 @@ def _route(document: Any) -> Route:
     )
 
 
-def _name(value: Any) -> str:
+def _name(value: object) -> str:
     if not isinstance(value, str) or not _NAME.fullmatch(value):
         raise AppError(f"app description: expected a name, got {value!r}")
     return value
 
 
-def _path(value: Any) -> str:
+def _path(value: object) -> str:
     # What is let through here stands in the ingress's configuration, word for word.
-    if not isinstance(value, str) or not _PATH.fullmatch(value) or {".", ".."} & {*value.split("/")}:
+    if (
+        not isinstance(value, str)
+        or not _PATH.fullmatch(value)
+        or {".", ".."} & {*value.split("/")}
+    ):
         raise AppError(f"app description: expected a path, got {value!r}")
     return value
 
 
-def _address(value: Any) -> str:
+def _address(value: object) -> str:
     address = ipaddress.IPv4Address(str(value))
     if address not in POD_NETWORK or address < FIRST_ADDRESS:
         raise AppError(f"app description: expected an address from {FIRST_ADDRESS}, got {address}")
     return str(address)
 
 
-def _positive(value: Any, limit: int) -> int:
+def _positive(value: object, limit: int) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or not 0 < value <= limit:
         raise AppError(f"app description: expected a number up to {limit}, got {value!r}")
     return value

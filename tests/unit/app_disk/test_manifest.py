@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from app_disk.application import App, parse_app
-from app_disk.manifest import Fault, ManifestError, load_yaml
+from app_disk.manifest import Fault, ManifestError
 from tests.unit.app_disk.conftest import REMOVED, Documents, set_at
 
 NAME = "localhost/llama-server"
