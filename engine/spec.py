@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError
@@ -20,6 +21,9 @@ Quantisation = Literal["F16", "Q8_0", "Q4_1", "Q4_0"]
 _NAME = r"^[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?$"
 _MEMBER = r"^[\x21-\x7e]{1,200}$"
 _FILE = r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,199}$"
+# No pickles, which are programs, and no Python, which is one as well.
+_PUBLISHED = r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,180}\.(safetensors|json|model|txt|jinja|md)$"
+_DIGEST = r"^[0-9a-f]{64}$"
 
 
 GPU_KINDS = frozenset({"trtllm-checkpoint", "trt-plan"})
@@ -45,7 +49,7 @@ class WheelWeights(_Table):
     """The version that the lock must hold."""
     member: Annotated[str, Field(pattern=_MEMBER)]
     """The path of the weights inside the wheel."""
-    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    sha256: Annotated[str, Field(pattern=_DIGEST)]
     """Digest of the unpacked member, 64 hexadecimal digits."""
 
     @property
@@ -66,7 +70,7 @@ class FolderWeights(_Table):
     """The folder, relative to the checkout."""
     file: Annotated[str, Field(pattern=_FILE)]
     """The name of the weights' file in it."""
-    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    sha256: Annotated[str, Field(pattern=_DIGEST)]
     """Digest of the file, 64 hexadecimal digits."""
     signer: ModelSigner | None = None
     """Whose OpenSSF signature over the whole folder is demanded."""
@@ -82,15 +86,37 @@ class FolderWeights(_Table):
         return f"{self.folder}/{self.file}"
 
 
+class CheckpointWeights(_Table):
+    """Weights as Hugging Face publishes them: a folder with `safetensors` files, to be converted."""
+
+    folder: Annotated[str, Field(pattern=r"^[^\x00-\x1f]{1,1000}$")]
+    """The folder, relative to the checkout."""
+    files: Annotated[
+        dict[Annotated[str, Field(pattern=_PUBLISHED)], Annotated[str, Field(pattern=_DIGEST)]],
+        Field(min_length=1),
+    ]
+    """The digests of the files that are used; the converter is not shown any other."""
+    signer: ModelSigner | None = None
+    """Whose OpenSSF signature over the whole folder is demanded."""
+
+    @property
+    def digests(self) -> dict[str, Sha256]:
+        """The digests of the files as values, by name."""
+        return {name: Sha256.from_hex(digest) for name, digest in sorted(self.files.items())}
+
+
 def _origin(value: object) -> str:
     """Return where weights come from: the one key that only such weights have."""
-    if isinstance(value, dict):
-        return "folder" if "folder" in value else "wheel"
-    return "folder" if isinstance(value, FolderWeights) else "wheel"
+    has = value.__contains__ if isinstance(value, dict) else partial(hasattr, value)
+    if has("files"):
+        return "checkpoint"
+    return "folder" if has("folder") else "wheel"
 
 
 WeightsSpec = Annotated[
-    Annotated[WheelWeights, Tag("wheel")] | Annotated[FolderWeights, Tag("folder")],
+    Annotated[WheelWeights, Tag("wheel")]
+    | Annotated[FolderWeights, Tag("folder")]
+    | Annotated[CheckpointWeights, Tag("checkpoint")],
     Discriminator(_origin),
 ]
 

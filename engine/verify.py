@@ -9,8 +9,7 @@ from engine.crosscheck import CrossCheck, cross_check
 from engine.gguf import MANIFEST, MODEL, canonical_json, engine_manifest
 from engine.licence import check_licence
 from engine.model import model_facts, open_model
-from supply_chain.digest import sha256_file
-from supply_chain.errors import BuildError, DigestMismatchError
+from supply_chain.errors import BuildError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,16 +32,12 @@ def verify_engine(folder: Path, spec: EngineSpec, *, weights: Path) -> CrossChec
     Args:
         folder: The engine, `model.gguf` and `manifest.json`.
         spec: Its description.
-        weights: The unpacked weights.
+        weights: The published weights as a GGUF file, as `locked_weights` hands them out.
 
     Raises:
-        DigestMismatchError: The weights are not those of the description.
         EngineMismatchError: A file is missing, or the manifest says something else.
         BuildError: As `cross_check` and `check_licence`; or the model is no GGUF file.
     """
-    got = sha256_file(weights)
-    if got != spec.weights.digest:
-        raise DigestMismatchError(spec.weights.title, spec.weights.digest, got)
     claimed = read_manifest(folder)
     published, made = open_model(weights), open_model(folder / MODEL)
     source = model_facts(published)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from engine.gguf import MANIFEST, canonical_json
 from engine.licence import check_accepted
-from engine.signature import verify_folder_signature
+from engine.staging import stage_weights
 from engine.trtllm.command import (
     TIMING_IN,
     WEIGHTS,
@@ -70,6 +70,7 @@ def build_gpu_engine(
         LicenceError: The licence sets conditions and was not accepted.
         MachineError: This machine lacks something; nothing was started.
         DigestMismatchError: A file of the weights, or the timing cache, is another one.
+        WeightsError: One is missing, or the signature leaves it out.
         ModelSignatureError: The weights' signature is not what is demanded.
         CommandError: A program in the container failed.
         GpuBuildError: The container is not the one that is described.
@@ -77,7 +78,13 @@ def build_gpu_engine(
     check_accepted(spec.licence, spec.accept_licence)
     machine = require_machine(spec, run=run, search_path=search_path)
     with progress.step("engine: read the weights"):
-        _take_weights(spec, root=root, out=out / "weights")
+        stage_weights(
+            root / spec.weights.folder,
+            spec.weights.digests,
+            signer=spec.weights.signer,
+            base=root,
+            out=out / "weights",
+        )
         timing = _timing_cache(spec, root=root)
     binds = {out / "weights": (WEIGHTS, False), out: ("/out", True)}
     if timing is not None:
@@ -171,31 +178,14 @@ def check_target(engine: Path, *, architecture: str, version: str) -> None:
         )
 
 
-def _take_weights(spec: GpuEngineSpec, *, root: Path, out: Path) -> None:
-    """Copy the declared files, and nothing else of their folder, checking the copies."""
-    source = root / spec.weights.folder
-    if spec.weights.signer is not None:
-        signed = verify_folder_signature(source, spec.weights.signer, base=root)
-        if unsigned := sorted(spec.weights.files.keys() - signed):
-            raise GpuBuildError(f"weights: expected {', '.join(unsigned)} to be signed")
-    out.mkdir()
-    for name, digest in spec.weights.files.items():
-        shutil.copyfile(source / name, out / name)
-        _same(f"{spec.weights.folder}/{name}", out / name, digest)
-
-
 def _timing_cache(spec: GpuEngineSpec, *, root: Path) -> Path | None:
     if spec.timing_cache is None:
         return None
     path = root / spec.timing_cache.file
-    _same(spec.timing_cache.file, path, spec.timing_cache.sha256)
-    return path
-
-
-def _same(title: str, path: Path, digest: str) -> None:
-    expected, got = Sha256.from_hex(digest), sha256_file(path)
+    expected, got = Sha256.from_hex(spec.timing_cache.sha256), sha256_file(path)
     if got != expected:
-        raise DigestMismatchError(title, expected, got)
+        raise DigestMismatchError(spec.timing_cache.file, expected, got)
+    return path
 
 
 def _versions(spec: GpuEngineSpec, answer: bytes) -> dict[str, str]:

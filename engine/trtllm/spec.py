@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from engine.signature import ModelSigner
-from engine.spec import GPU_KINDS, EngineSpecError
+from engine.spec import GPU_KINDS, CheckpointWeights, EngineSpecError
 from supply_chain.errors import faults
 
 if TYPE_CHECKING:
@@ -20,7 +19,6 @@ LAST_WITH_PLANS = (1, 2, 1)
 """The last version of TensorRT-LLM that builds and runs TensorRT engines."""
 
 _NAME = r"^[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?$"
-_FILE = r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,199}$"
 _DIGEST = r"^[0-9a-f]{64}$"
 _IMAGE = r"^[a-z0-9][A-Za-z0-9._:/-]{0,400}@sha256:[0-9a-f]{64}$"
 _VERSION = r"^\d{1,3}\.\d{1,3}\.\d{1,3}$"
@@ -69,17 +67,6 @@ class ContainerSpec(_Table):
     """The version of TensorRT-LLM that must be in it."""
 
 
-class WeightsFolder(_Table):
-    """A Hugging Face folder: its files by digest, if wanted with a signature over all of it."""
-
-    folder: _Text
-    """The folder, relative to the checkout."""
-    files: Annotated[dict[Annotated[str, Field(pattern=_FILE)], _Digest], Field(min_length=1)]
-    """The digests of the files that are used; others are not shown to the container."""
-    signer: ModelSigner | None = None
-    """Whose OpenSSF signature over the whole folder is demanded."""
-
-
 class TimingCache(_Table):
     """What TensorRT measured in an earlier build, on the same GPU and version."""
 
@@ -109,7 +96,7 @@ class GpuEngineSpec(_Table):
     licence: _Text
     accept_licence: _Text | None = None
     container: ContainerSpec
-    weights: WeightsFolder
+    weights: CheckpointWeights
     timing_cache: TimingCache | None = None
     server: GpuServerSpec
 

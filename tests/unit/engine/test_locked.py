@@ -76,7 +76,7 @@ def locate(lock: Lock, tmp_path: Path) -> Locate:
             spec,
             inputs=LockedInputs(lock=lock, store=Store(tmp_path), trees=tmp_path),
             root=tmp_path,
-            out=tmp_path / "out.gguf",
+            scratch=tmp_path / "scratch",
             progress=SilentProgress(),
         )
 
@@ -86,7 +86,11 @@ def locate(lock: Lock, tmp_path: Path) -> Locate:
 def test_signed_weights_are_found_and_declared(
     signed: EngineSpec, locate: Locate, lock: Lock, tmp_path: Path
 ) -> None:
-    assert locate(signed) == tmp_path / "mine" / "w.gguf"
+    found = locate(signed)
+
+    assert isinstance(signed.weights, FolderWeights)
+    assert found == tmp_path / "scratch" / "model" / "w.gguf"
+    assert sha256_file(found) == signed.weights.digest
     assert engine_files(signed, root=tmp_path) == (tmp_path / "mine", tmp_path / SIGNER.public)
     assert engine_inputs(signed) == ("llama",)
     digests = engine_input_digests(signed, lock)

@@ -5,7 +5,14 @@ from pathlib import Path
 import pytest
 
 from engine.signature import IdentitySigner
-from engine.spec import EngineSpecError, FolderWeights, parse_spec, read_spec
+from engine.spec import (
+    CheckpointWeights,
+    EngineSpecError,
+    FolderWeights,
+    WheelWeights,
+    parse_spec,
+    read_spec,
+)
 
 
 @pytest.fixture
@@ -18,6 +25,7 @@ def test_the_default_engine_is_described(text: str) -> None:
 
     assert spec.kind == "gguf"
     assert spec.server.threads == 1
+    assert isinstance(spec.weights, WheelWeights)
     assert spec.weights.digest.hex == spec.weights.sha256
 
 
@@ -125,5 +133,42 @@ def test_a_folder_of_weights_is_described_strictly(text: str, old: str, new: str
 
     with pytest.raises(EngineSpecError) as caught:
         parse_spec(described.replace(old, new, 1))
+
+    assert caught.value.code == "engine.spec"
+
+
+CHECKPOINT = """
+[weights]
+folder = "weights/mine"
+
+[weights.files]
+"config.json" = "{digest}"
+"model.safetensors" = "{digest}"
+"""
+
+
+def _described(text: str, weights: str) -> str:
+    before, _, rest = text.partition("[weights]")
+    return f"{before}{weights}\n[server]{rest.partition('[server]')[2]}"
+
+
+def test_a_checkpoint_is_described_by_its_files(text: str) -> None:
+    spec = parse_spec(_described(text, CHECKPOINT.format(digest="ab" * 32)))
+
+    assert isinstance(spec.weights, CheckpointWeights)
+    assert list(spec.weights.digests) == ["config.json", "model.safetensors"]
+    assert {digest.hex for digest in spec.weights.digests.values()} == {"ab" * 32}
+    assert parse_spec(_described(text, CHECKPOINT.format(digest="ab" * 32))) == spec
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["pytorch_model.bin", "modeling.py", "../config.json", "a/config.json", ".config.json", "x"],
+)
+def test_a_checkpoint_holds_no_programs_and_no_paths(text: str, name: str) -> None:
+    weights = CHECKPOINT.format(digest="ab" * 32).replace("config.json", name)
+
+    with pytest.raises(EngineSpecError, match="weights.checkpoint.files") as caught:
+        parse_spec(_described(text, weights))
 
     assert caught.value.code == "engine.spec"
