@@ -1,6 +1,6 @@
 """A second opinion of the converter: every tensor of a GGUF file found in its checkpoint, by numpy.
 
-The converter renames tensors, turns some and reorders the rows of others, in ten thousand lines of
+The converter renames tensors, turns some and reorders the rows of others, in thousands of lines of
 Python with PyTorch below. It is asked for float32, which rounds nothing, so that each tensor that it
 wrote must equal the published one bit for bit.
 """
