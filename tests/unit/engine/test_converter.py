@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 import pytest
-from gguf import GGUFReader
 
 from app_disk.image import server_image
 from app_disk.layer import write_layer
@@ -36,6 +35,8 @@ from supply_chain.workspace import Workspace
 from tests.simulators.tiny_model import LLAMA3_ROTATION, TEMPLATE, tiny_gpt2, tiny_llama
 
 LICENCES = {"llama": "Apache-2.0", "gpt2": "MIT"}
+ONE = pytest.mark.parametrize("built", ["llama"], indirect=True)
+"""For what does not depend on the family: a conversion takes seconds."""
 TENSORS = {"llama": 22, "gpt2": 28}
 
 
@@ -171,12 +172,11 @@ def test_every_tensor_is_checked_once_more_afterwards(built: Built) -> None:
     assert checked.kept + checked.rounded == TENSORS[built.spec.name.removeprefix("tiny-")]
 
 
+@ONE
 @pytest.mark.root
 def test_the_folder_and_the_run_leave_no_trace_in_the_bytes(
     built: Built, inputs: LockedInputs, tmp_path: Path
 ) -> None:
-    if built.spec.name != "tiny-llama":
-        pytest.skip("once is enough: it takes the converter ten seconds")
     weights = built.spec.weights
     assert isinstance(weights, CheckpointWeights)
     shutil.copytree(built.root / weights.folder, tmp_path / "elsewhere")
@@ -206,23 +206,25 @@ def test_a_converted_tensor_that_differs_in_one_bit_is_refused(
     weights = built.spec.weights
     assert isinstance(weights, CheckpointWeights)
     checkpoint = open_checkpoint(built.root / weights.folder)
-    assert check_conversion(checkpoint, open_model(built.weights)) == len(
-        GGUFReader(built.weights).tensors
-    )
-    for name in ("token_embd.weight", "blk.1.attn_output.weight", "output_norm.weight"):
-        spoilt = tmp_path / f"{name}.gguf"
-        shutil.copyfile(built.weights, spoilt)
-        tensor = next(one for one in GGUFReader(built.weights).tensors if one.name == name)
-        with spoilt.open("r+b") as file:
-            file.seek(int(tensor.data_offset))
-            byte = file.read(1)[0]
-            file.seek(int(tensor.data_offset))
-            file.write(bytes([byte ^ 1]))
-        with pytest.raises(ConversionError, match=f"{name}: expected the published") as caught:
-            check_conversion(checkpoint, open_model(spoilt))
-        assert caught.value.code == "engine.conversion"
+    converted = open_model(built.weights)
+    assert check_conversion(checkpoint, converted) == len(converted.tensors)
+    name = "blk.1.attn_output.weight"
+    (tensor,) = (one for one in converted.tensors if one.name == name)
+    spoilt = tmp_path / "spoilt.gguf"
+    shutil.copyfile(built.weights, spoilt)
+    with spoilt.open("r+b") as file:
+        file.seek(int(tensor.data_offset))
+        byte = file.read(1)[0]
+        file.seek(int(tensor.data_offset))
+        file.write(bytes([byte ^ 1]))
+
+    with pytest.raises(ConversionError, match=f"{name}: expected the published") as caught:
+        check_conversion(checkpoint, open_model(spoilt))
+
+    assert caught.value.code == "engine.conversion"
 
 
+@ONE
 @pytest.mark.root
 def test_a_licence_that_the_card_does_not_state_is_refused(
     built: Built, inputs: LockedInputs, tmp_path: Path
