@@ -16,20 +16,24 @@ from invoke.tasks import task
 
 from blindllama import AttestedSession, Policy, verify_and_connect
 from blindllama.measurements import PlatformName
+from blindllama.report import Report
 from deploy.azure import vhd
 from deploy.azure.arm import Arm
 from deploy.azure.config import CONFIG_NAME, DeployConfig, read_config
 from deploy.azure.deployment import Deployment
 from deploy.azure.errors import AzureError, Reason
+from deploy.azure.fleet import fleet_resources
 from deploy.azure.guest import guest_address, wait_for_guest
+from deploy.azure.instances import wait_for_instances
 from deploy.azure.machine import machine_resources
 from deploy.azure.piece import data_bytes
 from deploy.azure.plan import Step
 from deploy.azure.record import Record, record_path
 from deploy.azure.release import Deployable, read_deployable
+from deploy.azure.secure_boot import read_secure_boot
 from deploy.azure.session import SECRET_VARIABLE, open_session
 from deploy.azure.upload import Image, upload
-from deploy.azure.wanted import kind_of
+from deploy.azure.wanted import Wanted, kind_of
 from supply_chain.digest import sha256_file
 from supply_chain.front import told
 from supply_chain.passphrase import ask_at_terminal
@@ -104,11 +108,11 @@ def _show_plan(steps: Sequence[Step]) -> None:
 )
 @told()
 def deploy(_context: Context, release: str, config: str = CONFIG_NAME, plan: bool = False) -> None:
-    """Run a release on a Trusted Launch machine in Azure and verify it; again, it goes on."""
+    """Run a release on Trusted Launch in Azure, on one machine or on many, and verify it."""
     chosen, folder, progress = read_config(Path(config)), Path(config).parent, ConsoleProgress()
     with progress.step("verifying the release"):
         ready = read_deployable(Path(release), folder / chosen.policy, now=datetime.now(UTC))
-    wanted = machine_resources(chosen, system=ready.system, app=ready.app)
+    wanted = _wanted(chosen, folder, ready)
     with _deployment(chosen, folder, progress) as deployment:
         steps = deployment.plan(wanted)
         _show_plan(steps)
@@ -117,15 +121,47 @@ def deploy(_context: Context, release: str, config: str = CONFIG_NAME, plan: boo
         deployment.carry_out(steps)
         address = guest_address(deployment.arm, wanted)
         print(f"address    {address}")
-        session = wait_for_guest(
-            partial(_connect, ready, f"https://{address}"),
+        for report in _attested(chosen, partial(_connect, ready, f"https://{address}"), progress):
+            print(report)
+
+
+def _wanted(chosen: DeployConfig, folder: Path, ready: Deployable) -> list[Wanted]:
+    if chosen.fleet is None:
+        return machine_resources(chosen, system=ready.system, app=ready.app)
+    keys = chosen.fleet.secure_boot
+    return fleet_resources(
+        chosen,
+        chosen.fleet,
+        system=ready.system,
+        app=ready.app,
+        sequence=ready.verified.sequence,
+        keys=None if keys is None else read_secure_boot(keys, folder),
+    )
+
+
+def _attested(
+    chosen: DeployConfig, connect: Callable[[], AttestedSession], progress: Progress
+) -> Iterator[Report]:
+    """The reports of the machine, or of every machine of the fleet."""
+    if chosen.fleet is None:
+        with wait_for_guest(
+            connect,
             patience_s=chosen.wait_s,
             elapsed=time.monotonic,
             sleep=time.sleep,
             progress=progress,
-        )
-        with session:
-            print(session.report)
+        ) as session:
+            yield session.report
+        return
+    found = wait_for_instances(
+        connect,
+        instances=chosen.fleet.instances,
+        patience_s=chosen.wait_s,
+        elapsed=time.monotonic,
+        sleep=time.sleep,
+        progress=progress,
+    )
+    yield from found.values()
 
 
 def _connect(ready: Deployable, url: str) -> AttestedSession:

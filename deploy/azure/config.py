@@ -125,6 +125,23 @@ class NetworkChoice(_Part):
         return self
 
 
+class SecureBootChoice(_Part):
+    """Secure Boot keys of one's own: PEM certificates, from the configuration's folder on."""
+
+    platform_key: _Text
+    key_exchange_keys: Annotated[tuple[_Text, ...], Field(min_length=1, max_length=8)]
+    signature_database: Annotated[tuple[_Text, ...], Field(min_length=1, max_length=8)]
+
+
+class FleetChoice(_Part):
+    """Many machines behind one address, in the place of one."""
+
+    instances: Annotated[int, Field(ge=1, le=100)]
+    """How many there always are; in an exchange of releases there are more for a while."""
+    secure_boot: SecureBootChoice | None = None
+    """Keys that the image is signed with; without them Secure Boot is off."""
+
+
 class DeployConfig(_Part):
     """What `deploy.toml` says."""
 
@@ -142,6 +159,7 @@ class DeployConfig(_Part):
     cloud: CloudChoice = CloudChoice()
     machine: MachineChoice
     network: NetworkChoice = NetworkChoice()
+    fleet: FleetChoice | None = None
     wait_s: Annotated[int, Field(ge=1, le=3600)] = 600
     """How long a machine may take until it answers, in seconds."""
 

@@ -26,13 +26,15 @@ def guest_address(arm: Arm, wanted: Sequence[Wanted]) -> str:
     Raises:
         AzureError: It has none.
     """
-    for kind in (Kind.ADDRESS, Kind.CARD):
+    for kind in (Kind.ADDRESS, Kind.BALANCER, Kind.CARD):
         for one in wanted:
             found = arm.standing(one.identifier) if one.kind is kind else None
             if found is None:
                 continue
             inner = [
-                it.get("properties", {}) for it in found.properties.get("ipConfigurations", [])
+                it.get("properties", {})
+                for key in ("ipConfigurations", "frontendIPConfigurations")
+                for it in found.properties.get(key, [])
             ]
             for properties in (found.properties, *inner):
                 address = properties.get("ipAddress") or properties.get("privateIPAddress")

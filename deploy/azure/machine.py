@@ -15,6 +15,8 @@ from deploy.azure import vhd
 from deploy.azure.wanted import Kind, Place, Wanted
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from deploy.azure.config import DeployConfig
     from deploy.azure.upload import Image
 
@@ -96,8 +98,13 @@ def _disk(config: DeployConfig, what: str, image: Image, more: dict[str, Any]) -
     )
 
 
-def security_rules(config: DeployConfig) -> Wanted:
-    """The rules of the network: port 443 from the clients, and nothing else in or out."""
+def security_rules(config: DeployConfig, *, others: Sequence[str] = ()) -> Wanted:
+    """The rules of the network: port 443 from the clients, and nothing else in or out.
+
+    Args:
+        config: What `deploy.toml` says.
+        others: Who else may ask at that port, by Azure's service tags.
+    """
     everything = {
         "access": "Deny",
         "protocol": "*",
@@ -120,7 +127,7 @@ def security_rules(config: DeployConfig) -> Wanted:
             "sourceAddressPrefix": client,
             "priority": _ALLOW_PRIORITY + number,
         }
-        for number, client in enumerate(config.network.clients)
+        for number, client in enumerate((*config.network.clients, *others))
     }
     # Azure's own defaults would let in the whole virtual network, and everything out.
     rules["nothing-else-in"] = {**everything, "direction": "Inbound"}
@@ -220,10 +227,7 @@ def machine(config: DeployConfig, *, card: Wanted, system: Wanted, app: Wanted) 
                 "hardwareProfile": {"vmSize": config.machine.size},
                 # The disk is signed with no key that Azure's firmware knows: its keys come with a
                 # gallery image alone. What was booted is in registers 4, 9 and 11 either way.
-                "securityProfile": {
-                    "securityType": "TrustedLaunch",
-                    "uefiSettings": {"secureBootEnabled": False, "vTpmEnabled": True},
-                },
+                "securityProfile": trusted_launch(secure_boot=False),
                 "storageProfile": {
                     "osDisk": {"osType": "Linux", **attached(system)},
                     "dataDisks": [{"lun": 0, **attached(app)}],
@@ -236,8 +240,21 @@ def machine(config: DeployConfig, *, card: Wanted, system: Wanted, app: Wanted) 
                         }
                     ]
                 },
-                "diagnosticsProfile": {"bootDiagnostics": {"enabled": False}},
+                "diagnosticsProfile": diagnostics(),
             },
         },
         remade=True,
     )
+
+
+def trusted_launch(*, secure_boot: bool) -> dict[str, Any]:
+    """A machine's security profile; without `securityType`, Azure ignores what is beside it."""
+    return {
+        "securityType": "TrustedLaunch",
+        "uefiSettings": {"secureBootEnabled": secure_boot, "vTpmEnabled": True},
+    }
+
+
+def diagnostics() -> dict[str, Any]:
+    """No boot diagnostics: they would keep what the console shows."""
+    return {"bootDiagnostics": {"enabled": False}}

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from tests.simulators import arm_rules
+from tests.simulators import arm_fleet_rules, arm_rules
 from tests.simulators.arm_rules import ArmError, Resource, Store
 from tests.simulators.arm_schema import faults
 
@@ -192,7 +192,8 @@ class Arm:
         if wrong:
             raise ArmError(400, "InvalidRequestContent", "; ".join(wrong))
         known = self.store.find(path.identifier)
-        arm_rules.check(path.kind, asked.body, known, self.store)
+        arm_rules.check(path, asked.body, known, self.store)
+        arm_fleet_rules.check_fleet(path, asked.body, known, self.store)
         resource = known or Resource(identifier=path.identifier, kind=path.kind)
         resource.body = copy.deepcopy(asked.body)
         if known is None:
@@ -219,6 +220,10 @@ class Arm:
         if resource.kind == "microsoft.network/networkinterfaces":
             for settings in resource.body["properties"]["ipConfigurations"]:
                 settings["properties"]["privateIPAddress"] = PRIVATE_ADDRESS
+        if resource.kind == "microsoft.network/loadbalancers":
+            for front in resource.body["properties"]["frontendIPConfigurations"]:
+                if "subnet" in front["properties"]:
+                    front["properties"]["privateIPAddress"] = PRIVATE_ADDRESS
         if resource.kind == "microsoft.compute/virtualmachines":
             for disk in arm_rules.disks_of(resource.body):
                 self.store.get(disk).computed.update(

@@ -168,7 +168,7 @@ def group_faults(body: Any) -> list[str]:  # noqa: ANN401 - JSON
     return [f"{key}: not known" for key in sorted(set(body) - {"location", "tags"})]
 
 
-def check(kind: str, body: dict[str, Any], known: Resource | None, store: Store) -> None:
+def check(path: Path, body: dict[str, Any], known: Resource | None, store: Store) -> None:
     """What a schema does not say holds.
 
     Raises:
@@ -176,11 +176,13 @@ def check(kind: str, body: dict[str, Any], known: Resource | None, store: Store)
     """
     if known is not None and known.body["location"].lower() != body["location"].lower():
         raise ArmError(409, "InvalidResourceLocation", "a resource cannot move")
-    if kind == "microsoft.compute/disks":
+    if path.kind == "microsoft.compute/disks":
         _check_disk(body, known)
-    if kind == "microsoft.compute/virtualmachines":
+    if path.kind == "microsoft.compute/virtualmachines":
         _check_machine(body, known, store)
     for reference in _references(body):
+        if reference.lower().startswith(f"{path.identifier.lower()}/"):
+            continue  # a part of this very resource, such as a balancer's pool
         # A part of a resource, such as a subnet, is in the body of that resource.
         whole = "/".join(reference.split("/")[: _FIRST_NAMED_PART + 3])
         if store.find(reference) is None and store.find(whole) is None:

@@ -81,7 +81,9 @@ def running(
         yield found
 
 
-def config_text(running: RunningArm, *, network: str = "", login: str | None = None) -> str:
+def config_text(
+    running: RunningArm, *, network: str = "", login: str | None = None, more: str = ""
+) -> str:
     """A `deploy.toml` for the simulation."""
     login = (
         login
@@ -109,6 +111,7 @@ certificate_authority = "arm.pem"
 size = "Standard_D2s_v5"
 [network]
 {network}
+{more}
 """
 
 

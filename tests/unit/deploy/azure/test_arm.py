@@ -416,6 +416,7 @@ def test_a_gallery_s_versions_carry_own_keys(azure: Azure, image: Image, tmp_pat
             "storageProfile": {
                 "osDiskImage": {"source": {"id": f"{PREFIX}/Microsoft.Compute/disks/os"}}
             },
+            "publishingProfile": {"targetRegions": [{"name": WHERE}]},
             "securityProfile": {
                 "uefiSettings": {
                     "signatureTemplateNames": ["NoSignatureTemplate"],

@@ -64,3 +64,23 @@ def test_the_document_explains_every_reason_and_its_example_is_whole(checkout: P
         assert f"| `{reason}` |" in text
     example = text.partition("```toml\n")[2].partition("```")[0]
     assert parse_config(example).machine.size == "Standard_D2s_v5"
+
+
+def test_the_fleets_of_the_page_are_read(checkout: Path) -> None:
+    text = (checkout / "docs" / "azure.md").read_text()
+    blocks = [block.partition("```")[0] for block in text.split("```toml\n")[1:]]
+    fleets = [block for block in blocks if block.startswith("[fleet")]
+    assert len(fleets) == 2
+    fleet = parse_config("\n".join([blocks[0], *fleets])).fleet
+    assert fleet is not None
+    assert fleet.instances == 3
+    assert fleet.secure_boot is not None
+    assert fleet.secure_boot.platform_key == "keys/PK.pem"
+
+
+@pytest.mark.parametrize(
+    "fleet", ["", "instances = 0", "instances = 101", "instances = 2\nmore = 1"]
+)
+def test_what_is_no_fleet(fleet: str) -> None:
+    with pytest.raises(AzureError, match=r"fleet\.(instances|more)"):
+        parse_config(f"{WHOLE}\n[fleet]\n{fleet}")

@@ -7,6 +7,7 @@ checks pass under the policy of the simulation, and under one for Azure they ref
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -31,6 +32,7 @@ from supply_chain.errors import BuildError
 from supply_chain.progress import SilentProgress
 from tests.simulators.arm import PUBLIC_ADDRESS
 from tests.simulators.attested_server import Server, TlsKey, attested_server
+from tests.simulators.balancer import balancing
 from tests.simulators.booted_guest import BootedGuest, Papers, boot
 from tests.simulators.entra import SECRET
 from tests.simulators.release_folder import made_folder
@@ -223,6 +225,42 @@ def test_the_task_deploys_and_says_that_nobody_answers(
     down.body(Context(), config=str(configured))
     assert "8 resources removed" in capsys.readouterr().out
     assert deployer.standing == set()
+
+
+@pytest.mark.azure
+def test_the_task_deploys_a_fleet_and_attests_each_instance(
+    released: Released,
+    configured: Path,
+    deployer: Deployer,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    configured.write_text(config_text(deployer.running, more="[fleet]\ninstances = 2"))
+    ready = released.read("policy.toml", PlatformName.QEMU_SWTPM)
+    monkeypatch.setattr("deploy.azure._tasks.Arm", partial(Arm, poll_s=0))
+    with ExitStack() as stack:
+        servers = [_instance(stack, released) for _ in range(2)]
+        balancer = stack.enter_context(balancing(*(server.url for server in servers)))
+
+        def reached(_ready: Deployable, _url: str) -> AttestedSession:
+            return verify_and_connect(balancer.url, release=ready.evidence, policy=ready.policy)
+
+        monkeypatch.setattr("deploy.azure._tasks._connect", reached)
+        deploy.body(Context(), str(released.folder), config=str(configured))
+        assert [server.attestations for server in servers] == [1, 1]
+    said = capsys.readouterr()
+    assert said.out.count("verified: all ten checks passed") == 2
+    assert "2 of 2: sha256:" in said.out + said.err
+    assert len(deployer.standing) == 11
+    down.body(Context(), config=str(configured))
+    assert "11 resources removed" in capsys.readouterr().out
+    assert deployer.standing == set()
+
+
+def _instance(stack: ExitStack, released: Released) -> Server:
+    key = TlsKey()
+    guest = BootedGuest(quoter=released.quoter, papers=released.papers, spki=key.spki)
+    return stack.enter_context(attested_server(guest, key))
 
 
 def test_the_task_makes_a_policy_for_azure_of_another(released: Released, tmp_path: Path) -> None:

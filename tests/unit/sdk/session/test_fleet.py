@@ -13,24 +13,11 @@ from blindllama.errors import Code, NetworkError, VerificationError
 from blindllama.session import AttestedSession
 from tests.simulators.ak_authority import Issuer, new_root
 from tests.simulators.attested_client import new_session
-from tests.simulators.attested_server import WORDS, Server, TlsKey, attested_server
+from tests.simulators.attested_server import WORDS, Server
 from tests.simulators.balancer import Balancer, balancing
-from tests.simulators.booted_guest import APP, BootedGuest, Papers, boot
-from tests.simulators.software_ak import SoftwareAk, SoftwareQuoter
+from tests.simulators.instance import OTHER_APP, start_instance
 
 ROOT: Issuer = new_root()
-OTHER_APP = (("app-disk", b"another application"), APP[1])
-
-
-def instance(stack: ExitStack, app: tuple[tuple[str, bytes], ...] = tuple(APP)) -> Server:
-    """A machine of its own: its TPM, its certificate below the one root, its TLS key."""
-    quoter, key = SoftwareQuoter(ak=SoftwareAk.make_rsa()), TlsKey()
-    boot(quoter, app=app)
-    guest = BootedGuest(quoter=quoter, papers=Papers.of(quoter, ROOT), spki=key.spki)
-    server = stack.enter_context(attested_server(guest, key))
-    # Each request of the application on a connection of its own: all instances have their turn.
-    server.closes_after_answer = True
-    return server
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,12 +35,12 @@ class Fleet:
 @pytest.fixture
 def fleet() -> Iterator[Fleet]:
     with ExitStack() as stack:
-        first, second = instance(stack), instance(stack)
+        first, second = start_instance(stack, ROOT), start_instance(stack, ROOT)
         balancer = stack.enter_context(balancing(first.url, second.url))
         session = stack.enter_context(new_session(balancer.url, ROOT.fingerprint))
 
-        def start(**changes: Any) -> Server:  # noqa: ANN401 - as instance
-            return instance(stack, **changes)
+        def start(**changes: Any) -> Server:  # noqa: ANN401 - as start_instance
+            return start_instance(stack, ROOT, **changes)
 
         yield Fleet(start=start, balancer=balancer, first=first, second=second, session=session)
 

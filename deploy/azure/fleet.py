@@ -1,0 +1,277 @@
+"""A release as many Trusted Launch machines behind one address: a gallery image and a scale set.
+
+Every instance is made from one version of a gallery image, has a TPM of its own and makes a TLS key
+of its own when it boots. The load balancer passes connections on and sees no more of them than the
+network does; clients attest whichever instance they have reached, on the same connection. A gallery
+image is also the one way to give Azure's firmware Secure Boot keys of one's own.
+
+Another release is another version: the scale set puts new instances beside the old ones, and takes
+an old one away when a new one answers.
+
+Source: azure-mgmt-compute 39 and azure-mgmt-network 33, `types.py`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from deploy.azure.machine import (
+    PORT,
+    app_disk,
+    diagnostics,
+    place_of,
+    public_address,
+    resource_group,
+    security_rules,
+    subnet_identifier,
+    system_disk,
+    trusted_launch,
+    virtual_network,
+)
+from deploy.azure.wanted import Kind, Wanted
+from supply_chain.digest import sha256_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from deploy.azure.config import DeployConfig, FleetChoice
+    from deploy.azure.secure_boot import SecureBoot
+    from deploy.azure.upload import Image
+
+IMAGE = "blindllama"
+"""The name of the image in its gallery; releases are its versions."""
+_FRONT, _POOL, _PROBE, _RULE = "front", "instances", "answers", "https"
+_IDLE_MINUTES = 15
+"""Longer than a model may think without a byte, which is ten minutes for the client."""
+_GRACE = "PT30M"
+"""How long a new instance may take before it is replaced for not answering; Azure's shortest is
+ten minutes."""
+
+
+def fleet_resources(
+    config: DeployConfig,
+    fleet: FleetChoice,
+    *,
+    system: Image,
+    app: Image,
+    sequence: int,
+    keys: SecureBoot | None = None,
+) -> list[Wanted]:
+    """All that a scale set needs, in the order of its making.
+
+    Args:
+        config: What `deploy.toml` says.
+        fleet: What it says about the fleet.
+        system: The image of the operating system's disk.
+        app: The image of the application's disk.
+        sequence: The release's number.
+        keys: Secure Boot keys of the image; without them Secure Boot is off.
+    """
+    disks = [system_disk(config, system), app_disk(config, app)]
+    # Azure's own address asks whether an instance answers; it is not among the clients.
+    rules = security_rules(config, others=("AzureLoadBalancer",))
+    address = public_address(config) if config.network.public else None
+    front = balancer(config, address)
+    version = image_version(config, disks, sequence=sequence, keys=keys)
+    return [
+        resource_group(config),
+        *disks,
+        rules,
+        *([] if address is None else [address]),
+        *([] if config.network.subnet else [virtual_network(config)]),
+        front,
+        gallery(config),
+        image_definition(config),
+        version,
+        scale_set(config, fleet, version=version, rules=rules, front=front, keys=keys),
+    ]
+
+
+def gallery(config: DeployConfig) -> Wanted:
+    """The gallery, which nobody else sees."""
+    identifier = place_of(config).identify(Kind.GALLERY, _gallery_name(config))
+    return Wanted(kind=Kind.GALLERY, identifier=identifier, body={"location": config.location})
+
+
+def image_definition(config: DeployConfig) -> Wanted:
+    """The image without its bytes: specialized, so Azure neither sets it up nor puts an agent in."""
+    identifier = place_of(config).identify(Kind.IMAGE, _gallery_name(config), IMAGE)
+    return Wanted(
+        kind=Kind.IMAGE,
+        identifier=identifier,
+        body={
+            "location": config.location,
+            "properties": {
+                "osType": "Linux",
+                "osState": "Specialized",
+                "hyperVGeneration": "V2",
+                "architecture": "x64",
+                "identifier": {"publisher": IMAGE, "offer": config.name, "sku": "trusted-launch"},
+                "features": [{"name": "SecurityType", "value": "TrustedLaunch"}],
+            },
+        },
+    )
+
+
+def image_version(
+    config: DeployConfig, disks: Sequence[Wanted], *, sequence: int, keys: SecureBoot | None = None
+) -> Wanted:
+    """The release's two disks as a version of the image; its number says which release it is."""
+    system, app = disks
+    # Three numbers below 2^31: the release's, and one of its content, since versions never change.
+    content = f"{system.identifier} {app.identifier} {keys}".lower().encode()
+    name = f"{sequence}.0.{int(sha256_bytes(content).hex[:7], 16)}"
+    properties: dict[str, Any] = {
+        "storageProfile": {
+            "osDiskImage": {"source": {"id": system.identifier}},
+            "dataDiskImages": [{"lun": 0, "source": {"id": app.identifier}}],
+        },
+        "publishingProfile": {
+            "replicaCount": 1,
+            "targetRegions": [{"name": config.location, "regionalReplicaCount": 1}],
+        },
+    }
+    if keys is not None:
+        properties["securityProfile"] = {"uefiSettings": keys.settings()}
+    return Wanted(
+        kind=Kind.VERSION,
+        identifier=place_of(config).identify(Kind.VERSION, _gallery_name(config), IMAGE, name),
+        body={"location": config.location, "properties": properties},
+    )
+
+
+def balancer(config: DeployConfig, address: Wanted | None) -> Wanted:
+    """The load balancer of layer 4: port 443 in, and no way out through it."""
+    identifier = place_of(config).identify(Kind.BALANCER, f"{config.name}-balancer")
+    front: dict[str, Any] = (
+        {
+            "privateIPAllocationMethod": "Dynamic",
+            "subnet": {"id": subnet_identifier(config)},
+        }
+        if address is None
+        else {"publicIPAddress": {"id": address.identifier}}
+    )
+    return Wanted(
+        kind=Kind.BALANCER,
+        identifier=identifier,
+        body={
+            "location": config.location,
+            "sku": {"name": "Standard"},
+            "properties": {
+                "frontendIPConfigurations": [{"name": _FRONT, "properties": front}],
+                "backendAddressPools": [{"name": _POOL}],
+                # Only whether the port answers: that probes of HTTPS speak TLS 1.3, no document says.
+                "probes": [
+                    {
+                        "name": _PROBE,
+                        "properties": {
+                            "protocol": "Tcp",
+                            "port": PORT,
+                            "intervalInSeconds": 5,
+                            "probeThreshold": 2,
+                        },
+                    }
+                ],
+                "loadBalancingRules": [{"name": _RULE, "properties": _balancing(identifier)}],
+            },
+        },
+    )
+
+
+def _balancing(balancer: str) -> dict[str, Any]:
+    return {
+        "frontendIPConfiguration": {"id": f"{balancer}/frontendIPConfigurations/{_FRONT}"},
+        "backendAddressPool": {"id": f"{balancer}/backendAddressPools/{_POOL}"},
+        "probe": {"id": f"{balancer}/probes/{_PROBE}"},
+        "protocol": "Tcp",
+        "frontendPort": PORT,
+        "backendPort": PORT,
+        "idleTimeoutInMinutes": _IDLE_MINUTES,
+        "enableTcpReset": True,
+        "disableOutboundSnat": True,
+    }
+
+
+def scale_set(
+    config: DeployConfig,
+    fleet: FleetChoice,
+    *,
+    version: Wanted,
+    rules: Wanted,
+    front: Wanted,
+    keys: SecureBoot | None = None,
+) -> Wanted:
+    """The machines. One that stops answering is replaced; another release replaces them in turn."""
+    disk = {
+        "createOption": "FromImage",
+        "managedDisk": {"storageAccountType": config.machine.disk_sku},
+    }
+    return Wanted(
+        kind=Kind.SCALE_SET,
+        identifier=place_of(config).identify(Kind.SCALE_SET, config.name),
+        body={
+            "location": config.location,
+            "sku": {"name": config.machine.size, "tier": "Standard", "capacity": fleet.instances},
+            "properties": {
+                "orchestrationMode": "Uniform",
+                # More machines than asked for would be paid for, and attested, only to go again.
+                "overprovision": False,
+                "singlePlacementGroup": False,
+                "upgradePolicy": {
+                    "mode": "Rolling",
+                    "rollingUpgradePolicy": {
+                        "maxBatchInstancePercent": 20,
+                        "maxUnhealthyInstancePercent": 20,
+                        "maxUnhealthyUpgradedInstancePercent": 20,
+                        "maxSurge": True,
+                    },
+                },
+                "automaticRepairsPolicy": {
+                    "enabled": True,
+                    "gracePeriod": _GRACE,
+                    "repairAction": "Replace",
+                },
+                "virtualMachineProfile": {
+                    "securityProfile": trusted_launch(secure_boot=keys is not None),
+                    "storageProfile": {
+                        "imageReference": {"id": version.identifier},
+                        "osDisk": {"osType": "Linux", **disk},
+                        "dataDisks": [{"lun": 0, **disk}],
+                    },
+                    "networkProfile": {
+                        "healthProbe": {"id": f"{front.identifier}/probes/{_PROBE}"},
+                        "networkInterfaceConfigurations": [_card(config, rules, front)],
+                    },
+                    "diagnosticsProfile": diagnostics(),
+                },
+            },
+        },
+    )
+
+
+def _card(config: DeployConfig, rules: Wanted, front: Wanted) -> dict[str, Any]:
+    pool = {"id": f"{front.identifier}/backendAddressPools/{_POOL}"}
+    return {
+        "name": "card",
+        "properties": {
+            "primary": True,
+            # The image has the driver of the emulated card alone.
+            "enableAcceleratedNetworking": False,
+            "networkSecurityGroup": {"id": rules.identifier},
+            "ipConfigurations": [
+                {
+                    "name": "first",
+                    "properties": {
+                        "primary": True,
+                        "subnet": {"id": subnet_identifier(config)},
+                        "loadBalancerBackendAddressPools": [pool],
+                    },
+                }
+            ],
+        },
+    }
+
+
+def _gallery_name(config: DeployConfig) -> str:
+    # A gallery's name takes no hyphen.
+    return f"{config.name.replace('-', '_')}_gallery"
