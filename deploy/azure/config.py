@@ -63,12 +63,13 @@ class ServicePrincipal(_Part):
 
 
 class OtherCredential(_Part):
-    """A class of an installed library, for example azure-identity's, that has a `get_token`."""
+    """A class with a `get_token`, of azure-identity or of any other installed library."""
 
     kind: Literal["credential"]
     factory: Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")]
     """MODULE:CLASS, for example `azure.identity:ManagedIdentityCredential`."""
-    arguments: dict[str, str] = Field(default_factory=dict)
+    arguments: dict[str, str | bool] = Field(default_factory=dict)
+    """What the class is made with."""
 
 
 Login = Annotated[AzLogin | ServicePrincipal | OtherCredential, Field(discriminator="kind")]

@@ -210,10 +210,16 @@ def _other_credential(choice: OtherCredential) -> TokenCredential:
     except (AzureError, AttributeError) as exc:
         raise AzureError(
             Reason.CONFIG,
-            f"login.factory: expected MODULE:CLASS of an installed library, got {choice.factory}; "
-            "azure-identity is not among this project's requirements: install it beside them",
+            f"login.factory: expected MODULE:CLASS of an installed library, got {choice.factory}",
         ) from exc
-    credential = factory(**choice.arguments)
+    try:
+        credential = factory(**choice.arguments)
+    except TypeError as exc:
+        raise AzureError(
+            Reason.CONFIG,
+            f"login.arguments: expected those of {choice.factory}, got others "
+            f"({printable_line(exc)})",
+        ) from exc
     if not callable(getattr(credential, "get_token", None)):
         raise AzureError(
             Reason.CONFIG, f"login.factory: expected a class with get_token, got {choice.factory}"

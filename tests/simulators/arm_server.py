@@ -117,7 +117,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self, path: str, query: dict[str, str], data: bytes) -> Answer:
         if not path.lower().startswith("/subscriptions/"):
-            return self.server.entra.answer(path, dict(parse_qsl(data.decode())))
+            return self.server.entra.answer(path, query | dict(parse_qsl(data.decode())))
         asked = Asked(
             verb=self.command,
             path=path,

@@ -1,4 +1,4 @@
-"""Entra ID on loopback: tokens for one service principal, as msal asks for them."""
+"""Entra ID on loopback: tokens for one service principal or workload, and for a machine's identity."""
 
 from __future__ import annotations
 
@@ -13,6 +13,10 @@ if TYPE_CHECKING:
 TENANT = "00000000-0000-4000-8000-0000000000aa"
 CLIENT = "00000000-0000-4000-8000-0000000000bb"
 SECRET = "secret-of-the-tests"
+ASSERTION = "assertion-of-the-tests"
+"""What the place where a workload runs says of it."""
+MACHINE = "/machine/token"
+"""Where a machine asks for the token of its own identity, as Azure's App Service has it."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -21,7 +25,7 @@ class Entra:
 
     address: str
     asked: list[Mapping[str, str]] = field(default_factory=list)
-    """The forms of all requests for tokens."""
+    """The forms, or queries, of all requests for tokens."""
 
     def answer(self, path: str, form: Mapping[str, str]) -> Answer:
         """What it says to a request that is not for the Resource Manager."""
@@ -34,10 +38,22 @@ class Entra:
                 "device_authorization_endpoint": f"{base}/oauth2/v2.0/devicecode",
             }
             return Answer(status=200, body=body)
+        if path == MACHINE:
+            self.asked.append(form)
+            return Answer(
+                status=200,
+                body={
+                    "token_type": "Bearer",
+                    "expires_on": str(1 << 33),
+                    "resource": form["resource"],
+                    "access_token": TOKEN,
+                },
+            )
         if path != f"/{TENANT}/oauth2/v2.0/token":
             return Answer(status=404, body={"error": "invalid_tenant"})
         self.asked.append(form)
-        if form.get("client_id") != CLIENT or form.get("client_secret") != SECRET:
+        known = form.get("client_secret") == SECRET or form.get("client_assertion") == ASSERTION
+        if form.get("client_id") != CLIENT or not known:
             said = "AADSTS7000215: Invalid client secret provided."
             return Answer(status=401, body={"error": "invalid_client", "error_description": said})
         return Answer(

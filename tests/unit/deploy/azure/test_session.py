@@ -16,7 +16,7 @@ from deploy.azure.errors import AzureError, Reason
 from deploy.azure.session import SECRET_VARIABLE, AzureSession, open_session
 from tests.simulators.arm import SUBSCRIPTION, TOKEN
 from tests.simulators.arm_server import RunningArm
-from tests.simulators.entra import CLIENT, SECRET, TENANT
+from tests.simulators.entra import ASSERTION, CLIENT, MACHINE, SECRET, TENANT
 from tests.unit.deploy.azure.conftest import config_text
 
 pytestmark = pytest.mark.azure
@@ -169,6 +169,52 @@ def test_a_class_of_another_library_is_a_login(
     assert works(
         open_session(parse_config(config_text(running, login=login)), folder=tmp_path, secret=None)
     )
+
+
+def test_a_workload_is_asked_for_by_what_its_place_says(
+    running: RunningArm, tmp_path: Path
+) -> None:
+    token = tmp_path / "token"
+    token.write_text(ASSERTION)
+    login = f"""
+kind = "credential"
+factory = "azure.identity:WorkloadIdentityCredential"
+[login.arguments]
+tenant_id = "{TENANT}"
+client_id = "{CLIENT}"
+token_file_path = "{token}"
+authority = "{running.address}"
+disable_instance_discovery = true
+connection_verify = "{running.authority}"
+"""
+    config = parse_config(config_text(running, login=login))
+    assert works(open_session(config, folder=tmp_path, secret=None))
+    assert running.entra.asked[0]["client_assertion"] == ASSERTION
+    token.write_text("another")
+    assert refusal(config, tmp_path).reason is Reason.NOT_LOGGED_IN
+
+
+def test_a_machine_with_an_identity_needs_no_secret(
+    running: RunningArm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("IDENTITY_ENDPOINT", f"{running.address}{MACHINE}")
+    monkeypatch.setenv("IDENTITY_HEADER", "of the tests")
+    login = (
+        'kind = "credential"\nfactory = "azure.identity:ManagedIdentityCredential"\n'
+        f'arguments.connection_verify = "{running.authority}"'
+    )
+    config = parse_config(config_text(running, login=login))
+    assert works(open_session(config, folder=tmp_path, secret=None))
+    assert running.entra.asked[0]["resource"] == running.address
+
+
+def test_arguments_that_a_class_does_not_take_are_refused(
+    running: RunningArm, tmp_path: Path
+) -> None:
+    login = 'kind = "credential"\nfactory = "json:JSONDecoder"\narguments.x = "y"'
+    error = refusal(parse_config(config_text(running, login=login)), tmp_path)
+    assert error.reason is Reason.CONFIG
+    assert "login.arguments" in str(error)
 
 
 @pytest.mark.parametrize(
