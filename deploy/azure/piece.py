@@ -62,16 +62,17 @@ class Coverage:
 
 
 def data_pieces(descriptor: int, size: int) -> Iterator[Piece]:
-    """What of a file is allocated, cut where multiples of 4 MiB are; a hole is in none of them.
+    """What of a file is allocated, each run of it in as few pieces as it can be.
+
+    A hole is in none of them, however small: what is sent is what is allocated.
 
     Args:
         descriptor: The open file.
         size: Its size in bytes.
     """
     for begin, end in _allocated(descriptor, size):
-        for boundary in range(begin - begin % PIECE_BYTES, end, PIECE_BYTES):
-            offset = max(begin, boundary)
-            yield Piece(offset=offset, length=min(boundary + PIECE_BYTES, end) - offset)
+        for offset in range(begin, end, PIECE_BYTES):
+            yield Piece(offset=offset, length=min(PIECE_BYTES, end - offset))
 
 
 def data_bytes(path: Path) -> int:

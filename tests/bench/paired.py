@@ -46,6 +46,10 @@ class Bench:
             raise ValueError(f"bench {self.name}; expected at least {FEWEST_ROUNDS} rounds")
 
 
+class NotMeasuredError(Exception):
+    """A bench needs what is not installed here; the text says what."""
+
+
 OpenBench = Callable[[], AbstractContextManager[Bench]]
 """Prepares a bench (servers, keys, files), gives it, and clears up."""
 

@@ -31,9 +31,9 @@ def test_holes_are_in_no_piece(tmp_path: Path) -> None:
         pieces = list(data_pieces(file.fileno(), 64 * MIB))
     assert pieces == [
         piece(0, 4096),
-        piece(30 * MIB, 2 * MIB),
-        piece(32 * MIB, PIECE_BYTES),
-        piece(36 * MIB, 3 * MIB),
+        piece(30 * MIB, PIECE_BYTES),
+        piece(34 * MIB, PIECE_BYTES),
+        piece(38 * MIB, MIB),
     ]
     assert data_bytes(image) == 4096 + 9 * MIB
 
