@@ -6,11 +6,13 @@ import json
 import os
 from pathlib import Path
 
+from cryptography.hazmat.primitives.serialization import Encoding
 from invoke.collection import Collection
 from invoke.context import Context
 from invoke.exceptions import Exit
 from invoke.tasks import task
 
+from blindllama import Policy
 from os_image.build import DESCRIPTION_NAME, LOCK_SETS, build_os_image
 from os_image.issuers import (
     FOLDER,
@@ -26,7 +28,7 @@ from supply_chain.host import require_root
 from supply_chain.inputs import fetch
 from supply_chain.inputs.locked import LockedInputs
 from supply_chain.progress import ConsoleProgress
-from supply_chain.workspace import Workspace, fresh_dir
+from supply_chain.workspace import Workspace, fresh_dir, replace_file
 
 _ROOT = Path(__file__).resolve().parent.parent
 _FOLDERS = {False: "os-image", True: "os-image-debug"}
@@ -72,17 +74,28 @@ def inspect(_context: Context, debug: bool = False) -> None:
 
 
 @task(
-    help={"certificate": "of an attestation key: PEM, DER, or a guest's evidence that holds it"},
+    help={
+        "certificate": "of an attestation key: PEM, DER, or a guest's evidence that holds it",
+        "policy": "put what is missing into this client's policy, not into the image",
+    },
 )
 @told()
-def issuers(_context: Context, certificate: str = "") -> None:
+def issuers(_context: Context, certificate: str = "", policy: str = "") -> None:
     """Show the issuers of Azure's keys that the image has; fetch those that it lacks."""
     folder = _ROOT / FOLDER
     known = read_issuers(folder)
     if certificate:
         leaf = certificate_in(Path(certificate).read_bytes(), certificate)
-        for path in write_issuers(folder, missing_issuers(leaf, known, fetch_published)):
-            print(f"new: {path.relative_to(_ROOT)}; look at it, commit it, and build a release")
+        new = missing_issuers(leaf, known, fetch_published)
+        if policy:
+            # The root too: a chain that ends early ends before the root.
+            pems = [one.public_bytes(Encoding.PEM).decode() for one in (*new, *known)]
+            richer = Policy.from_file(policy).with_issuers(pems)
+            replace_file(Path(policy), richer.to_toml().encode())
+            print(f"{policy}: {len(richer.vtpm.issuers or ())} issuers")
+        else:
+            for path in write_issuers(folder, new):
+                print(f"new: {path.relative_to(_ROOT)}; look at it, commit it, and build a release")
     for issuer in read_issuers(folder):
         until = issuer.not_valid_after_utc.date()
         print(f"{until}  {issuer.subject.rfc4514_string()}")

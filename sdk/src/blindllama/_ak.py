@@ -1,8 +1,9 @@
 """Step 7: the attestation key's certificates, from a claimed leaf up to a pinned root.
 
-The chain is taken as it came: leaf, its issuer, and so on, the root last. Nothing is reordered,
-fetched or searched. The root may travel with the evidence because it is only ever recognised by
-its fingerprint. Each rule is checked here, so that each refusal has its own code, and the
+The chain is taken as it came: leaf, its issuer, and so on, the root last. Nothing is reordered or
+fetched. Where it ends before a root, issuers that the caller brings may continue it; nothing is
+trusted because of them. The root may travel with the evidence because it is only ever recognised
+by its fingerprint. Each rule is checked here, so that each refusal has its own code, and the
 path validation of `cryptography` must come to the same verdict (docs/adr/0003).
 
 Source: RFC 5280, sections 4.2.1 and 6.1; TCG EK Credential Profile 2.5, section 3.2.16 (the key
@@ -73,6 +74,8 @@ class VerifiedAttestationKey:
     serial_number: int
     root_fingerprint: bytes
     """SHA-256 of the root's DER."""
+    issuers_known: int
+    """How many issuers of its chain the caller has brought."""
     not_after: datetime
     """When the first certificate of the chain expires."""
 
@@ -84,6 +87,7 @@ def verify_attestation_key(
     platform: Platform,
     roots: frozenset[bytes],
     now: datetime,
+    known: Sequence[bytes] = (),
 ) -> VerifiedAttestationKey:
     """Return the attestation key after checking its certificates at the given time.
 
@@ -93,6 +97,7 @@ def verify_attestation_key(
         platform: The caller's platform.
         roots: SHA-256 fingerprints of the roots that the caller accepts.
         now: The time of the check, with a time zone.
+        known: DER of issuers that the caller knows, in any order, for a chain that ends early.
 
     Raises:
         AttestationKeyError: with code `ak.*`.
@@ -102,15 +107,13 @@ def verify_attestation_key(
         raise UsageError("roots of attestation keys; expected at least one; got none")
     if now.tzinfo is None:
         raise UsageError("time of the check; expected a time zone; got none")
-    if not 1 <= len(issuers) <= _MOST_INTERMEDIATES + 1:
-        raise _refusal(
-            "length of the attestation key's chain",
-            Code.AK_CHAIN_LENGTH,
-            f"the root and at most {_MOST_INTERMEDIATES} intermediates",
-            f"{len(issuers)} issuers",
-        )
+    if len(issuers) > _MOST_INTERMEDIATES + 1:
+        raise _wrong_length(len(issuers))
     chain = tuple(_load(der) for der in (leaf, *issuers))
     try:
+        chain = _continued(chain, known)
+        if len(chain) == 1:
+            raise _wrong_length(0)
         _check_root(chain[-1], platform, roots)
         refusal = _path_refusal(chain, now)
         for depth in range(len(chain) - 1, 0, -1):
@@ -128,10 +131,44 @@ def verify_attestation_key(
             subject=chain[0].subject.rfc4514_string(),
             serial_number=chain[0].serial_number,
             root_fingerprint=_fingerprint(chain[-1]),
+            issuers_known=len(chain) - 1 - len(issuers),
             not_after=min(certificate.not_valid_after_utc for certificate in chain),
         )
     except _UNREADABLE as exc:
         raise _refusal("certificates of the attestation key", Code.AK_MALFORMED) from exc
+
+
+def _wrong_length(issuers: int) -> AttestationKeyError:
+    return _refusal(
+        "length of the attestation key's chain",
+        Code.AK_CHAIN_LENGTH,
+        f"the root and at most {_MOST_INTERMEDIATES} intermediates",
+        f"{issuers} issuers",
+    )
+
+
+def _continued(
+    chain: tuple[x509.Certificate, ...], known: Sequence[bytes]
+) -> tuple[x509.Certificate, ...]:
+    """Return the chain with the caller's issuers behind it, as far as they lead."""
+    if not known or _has_issued(chain[-1], chain[-1]):
+        return chain
+    brought = [_load(der) for der in known]
+    while len(chain) <= _MOST_INTERMEDIATES + 1 and not _has_issued(chain[-1], chain[-1]):
+        issuer = next((one for one in brought if _has_issued(one, chain[-1])), None)
+        if issuer is None:
+            break
+        chain = (*chain, issuer)
+    return chain
+
+
+def _has_issued(issuer: x509.Certificate, certificate: x509.Certificate) -> bool:
+    """Whether it is the issuer; by its signature, since two may have one name."""
+    try:
+        certificate.verify_directly_issued_by(issuer)
+    except (InvalidSignature, *_UNREADABLE):
+        return False
+    return True
 
 
 def _load(der: bytes) -> x509.Certificate:

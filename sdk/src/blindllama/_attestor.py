@@ -45,6 +45,8 @@ class Expectation:
     """SHA-256 fingerprints of the platform roots that the caller accepts."""
     allowed: Mapping[int, frozenset[bytes]]
     """Values of the platform's firmware that the caller adds to the known ones."""
+    issuers: Sequence[bytes] = ()
+    """DER of issuers of attestation keys that the caller knows; trusted for nothing."""
     max_age: timedelta
     """How long evidence is good for."""
     known: Callable[[], Sequence[KnownRelease]] = tuple
@@ -174,6 +176,7 @@ class Attestor:
             spki=spki,
             now=self._clock(),
             allowed=self._verdict.expectation.allowed,
+            issuers=self._verdict.expectation.issuers,
             report=report,
             release=release_name(self._verdict.release),
             known=self._verdict.expectation.known,

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import Annotated, Literal, Self
 
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from blindllama.measurements import PcrIndexText, Sha256Hex
@@ -30,6 +32,8 @@ GITHUB_ISSUER = "https://token.actions.githubusercontent.com"
 
 _TRUST_ROOT_LIMIT = 1 << 20
 """Most characters of a trust root; one takes about 10 KiB."""
+_CERTIFICATE_LIMIT = 1 << 14
+"""Most characters of a certificate; one takes about 2 KiB."""
 
 
 _REF_PATTERN = r"^refs/tags/[A-Za-z0-9._+-]+(/[A-Za-z0-9._+-]+)*\*([A-Za-z0-9._+-]+\*?)?$"
@@ -39,6 +43,15 @@ _REF_PATTERN = r"^refs/tags/[A-Za-z0-9._+-]+(/[A-Za-z0-9._+-]+)*\*([A-Za-z0-9._+
 def _not_blank(text: str) -> str:
     if not text.strip():
         raise ValueError("expected text, got nothing")
+    return text
+
+
+def _certificate(pem: str) -> x509.Certificate:
+    return x509.load_pem_x509_certificate(pem.encode())
+
+
+def _pem(text: str) -> str:
+    _certificate(text)
     return text
 
 
@@ -177,3 +190,17 @@ class VtpmPolicy(Part):
     )
     """More values, by PCR, that a register of the platform's firmware may have: those of machines
     that the caller trusts and this SDK does not know. No other register is affected."""
+    issuers: (
+        Annotated[
+            tuple[Annotated[str, Field(max_length=_CERTIFICATE_LIMIT), AfterValidator(_pem)], ...],
+            Field(min_length=1, max_length=32),
+        ]
+        | None
+    ) = None
+    """PEM certificates of issuers that a guest may leave out, as where its image is older than they
+    are. Nothing is trusted because of them: the chain must still end at one of the roots."""
+
+    def issuers_der(self) -> tuple[bytes, ...]:
+        """Return the issuers in DER."""
+        certificates = (_certificate(pem) for pem in self.issuers or ())
+        return tuple(certificate.public_bytes(Encoding.DER) for certificate in certificates)

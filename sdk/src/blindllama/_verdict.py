@@ -105,6 +105,7 @@ class ReleaseSource:
                 parse_pcr_index(index): frozenset(bytes.fromhex(value) for value in values)
                 for index, values in policy.vtpm.allowed.items()
             },
+            issuers=policy.vtpm.issuers_der(),
             known=known_releases(self.known, policy),
             max_age=self.max_evidence_age,
         )

@@ -260,6 +260,21 @@ class Policy(Part):
             }
         )
 
+    def with_issuers(self, issuers: Iterable[str]) -> Self:
+        """Return the policy that knows more issuers of attestation keys, and trusts nobody more.
+
+        Args:
+            issuers: PEM certificates, as for `vtpm.issuers`.
+
+        Raises:
+            PolicyError: with code `policy.invalid`.
+        """
+        vtpm = self.vtpm.model_dump(exclude_none=True)
+        known = tuple(dict.fromkeys((*(self.vtpm.issuers or ()), *issuers)))
+        return self.from_mapping(
+            {**self.model_dump(exclude_none=True), "vtpm": {**vtpm, "issuers": known}}
+        )
+
     def to_toml(self) -> str:
         """Return the policy as the TOML that `from_bytes` reads back to an equal policy."""
         return policy_toml(self.model_dump(mode="json", exclude_none=True))

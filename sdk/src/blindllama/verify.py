@@ -55,6 +55,7 @@ def verify_evidence(  # noqa: PLR0913 - each argument is a separate decision of 
     spki: bytes,
     now: datetime,
     allowed: Mapping[int, frozenset[bytes]] = _NONE_BESIDES,
+    issuers: Sequence[bytes] = (),
     report: Report | None = None,
     release: str = "the release",
     known: Callable[[], Sequence[KnownRelease]] = tuple,
@@ -70,6 +71,7 @@ def verify_evidence(  # noqa: PLR0913 - each argument is a separate decision of 
         spki: SubjectPublicKeyInfo of the TLS peer, DER.
         now: The time of the check, with a time zone.
         allowed: Values that registers of the platform's firmware may have, besides the known.
+        issuers: DER of issuers of attestation keys that the caller knows, for evidence without.
         report: Takes the checks 6 to 9; a new one when not given.
         release: How the expected release is called in an explanation.
         known: Gives other genuine releases, to recognise one of them in a mismatch. It is asked
@@ -92,7 +94,12 @@ def verify_evidence(  # noqa: PLR0913 - each argument is a separate decision of 
         _check_key(evidence.spki, spki)
     with checks.check(7) as detail:
         ak = verify_attestation_key(
-            evidence.ak_certificate, evidence.ak_issuers, platform=place, roots=roots, now=now
+            evidence.ak_certificate,
+            evidence.ak_issuers,
+            platform=place,
+            roots=roots,
+            now=now,
+            known=issuers,
         )
         detail.update(_key_detail(ak), limits=place.limits)
     with checks.check(8) as detail:
@@ -244,6 +251,7 @@ def _key_detail(ak: VerifiedAttestationKey) -> Mapping[str, str]:
             "key": ak.subject,
             "root": ak.root_fingerprint.hex(),
             "valid until": ak.not_after.isoformat(),
+            **({"issuers of the policy": str(ak.issuers_known)} if ak.issuers_known else {}),
         }
     )
 

@@ -12,8 +12,12 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import AuthorityInformationAccessOID
+from invoke.context import Context
 
+from blindllama import Policy
+from os_image._tasks import issuers
 from os_image.issuers import (
+    FOLDER,
     IssuerError,
     certificate_in,
     fetch_published,
@@ -24,6 +28,7 @@ from os_image.issuers import (
 from tests.simulators.ak_authority import INTERMEDIATE, LEAF, Issuer, Profile, new_root
 from tests.simulators.booted_guest import text
 from tests.simulators.file_server import FileServer, file_server
+from tests.unit.sdk.policy.made import parts
 
 KEY = ec.generate_private_key(ec.SECP256R1()).public_key()
 
@@ -168,6 +173,21 @@ def test_a_certificate_in_three_forms() -> None:
 def test_what_is_no_certificate(data: bytes) -> None:
     with pytest.raises(IssuerError, match="FILE: expected a certificate in PEM or DER"):
         certificate_in(data, "FILE")
+
+
+def test_the_task_puts_them_into_a_policy(
+    checkout: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    policy = tmp_path / "policy.toml"
+    policy.write_text(Policy.from_mapping(parts()).to_toml())
+    certificate = checkout / FOLDER / "global-virtual-tpm-ca-03.pem"
+    issuers.body(Context(), certificate=str(certificate), policy=str(policy))
+    known = read_issuers(checkout / FOLDER)
+    ders = {one.public_bytes(Encoding.DER) for one in known}
+    assert set(Policy.from_file(policy).vtpm.issuers_der()) == ders
+    said = capsys.readouterr().out
+    assert f"{len(known)} issuers" in said
+    assert "2027-04-24  CN=Global Virtual TPM CA - 03" in said
 
 
 def test_two_of_one_subject_are_refused(tmp_path: Path) -> None:

@@ -41,9 +41,12 @@ def verify(
     platform: Platform = QEMU_SWTPM,
     roots: frozenset[bytes] | None = None,
     now: datetime = NOW,
+    known: Sequence[bytes] = (),
 ) -> VerifiedAttestationKey:
     accepted = frozenset({TOP.fingerprint}) if roots is None else roots
-    return verify_attestation_key(leaf, issuers, platform=platform, roots=accepted, now=now)
+    return verify_attestation_key(
+        leaf, issuers, platform=platform, roots=accepted, now=now, known=known
+    )
 
 
 def refused(code: Code, *arguments: object, **case: object) -> AttestationKeyError:
@@ -74,6 +77,42 @@ def test_returns_the_certified_key() -> None:
 def test_up_to_three_intermediates(depth: int) -> None:
     leaf, issuers = chain_of(depth)
     assert verify(leaf, issuers).public_key == KEY.public_key()
+
+
+@pytest.mark.parametrize("sent", [0, 1, 2, 3, 4])
+def test_the_caller_s_issuers_continue_a_chain_that_ends_early(sent: int) -> None:
+    leaf, issuers = chain_of(3)
+    stranger = new_root(ROOT)  # the same name, another key
+    known = [stranger.der, *issuers[::-1]]
+    verified = verify(leaf, issuers[:sent], known=known)
+    assert verified.root_fingerprint == TOP.fingerprint
+    assert verified.issuers_known == 4 - sent
+
+
+def test_the_caller_s_issuers_are_trusted_for_nothing() -> None:
+    stranger = new_root()
+    leaf = stranger.certify(KEY.public_key())
+    refused(Code.AK_UNKNOWN_ROOT, leaf, [], known=[stranger.der, TOP.der])
+    expired = replace(INTERMEDIATE, end=NOW - DAY)
+    middle = TOP.issue(expired)
+    refused(Code.AK_EXPIRED, middle.certify(KEY.public_key()), [], known=[middle.der, TOP.der])
+
+
+def test_the_caller_s_issuers_mend_nothing_that_was_sent() -> None:
+    stranger = new_root()
+    refused(Code.AK_UNKNOWN_ROOT, GENUINE, [MIDDLE.der, stranger.der], known=[TOP.der])
+    refused(Code.AK_CHAIN_LENGTH, GENUINE, [], known=[stranger.der])
+    refused(Code.AK_UNKNOWN_ROOT, GENUINE, [MIDDLE.der], known=[stranger.der])
+    refused(Code.AK_CHAIN_LENGTH, GENUINE, [])
+
+
+def test_five_of_the_caller_s_issuers_are_too_many() -> None:
+    issuers = [new_root(replace(ROOT, path_length=None))]
+    for _ in range(4):
+        issuers.append(issuers[-1].issue(replace(INTERMEDIATE, path_length=None)))
+    leaf = issuers[-1].certify(KEY.public_key())
+    roots = frozenset({issuers[0].fingerprint})
+    refused(Code.AK_UNKNOWN_ROOT, leaf, [], known=[one.der for one in issuers], roots=roots)
 
 
 def test_c2_four_intermediates_are_too_many() -> None:

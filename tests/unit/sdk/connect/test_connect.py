@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import ssl
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -54,6 +56,17 @@ def test_the_public_name_and_the_one_at_the_root() -> None:
     import sdk  # noqa: PLC0415 - the name at the repository's root
 
     assert blindllama.verify_and_connect is sdk.verify_and_connect is verify_and_connect
+
+
+def test_issuers_that_the_guest_leaves_out_may_be_the_policy_s(deployed: Deployed) -> None:
+    papers = deployed.guest.papers
+    deployed.server.attester = replace(deployed.guest, papers=replace(papers, issuers=()))
+    refused(deployed, Code.AK_CHAIN_LENGTH)
+    pems = [ssl.DER_cert_to_PEM_cert(der) for der in papers.issuers]
+    policy = deployed.older.policy.with_issuers(pems)
+    with connect(deployed, policy=policy) as session:
+        assert session.report.checks[6].detail["issuers of the policy"] == "2"
+        assert session.completion("hello") == "".join(WORDS)
 
 
 def refused(deployed: Deployed, code: Code, **changes: object) -> VerificationError:

@@ -5,6 +5,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -12,6 +13,7 @@ from blindllama._policy_toml import policy_toml
 from blindllama.errors import Code, PolicyError
 from blindllama.measurements import PlatformName
 from blindllama.policy import Policy
+from tests.simulators.ak_authority import new_root
 from tests.unit.sdk.policy.made import ROOT, changed, parts, refusal
 
 
@@ -33,6 +35,24 @@ def test_toml_reads_back_equal() -> None:
     document["vtpm"]["allowed"] = {"0": ["ab" * 32], "7": ["cd" * 32, "ef" * 32]}
     policy = Policy.from_mapping(document)
     assert Policy.from_bytes(policy.to_toml().encode()) == policy
+
+
+def test_issuers_are_added_and_read_back_equal() -> None:
+    one, two = (new_root().certificate.public_bytes(Encoding.PEM).decode() for _ in range(2))
+    policy = Policy.from_mapping(parts())
+    assert policy.vtpm.issuers_der() == ()
+    assert "issuers" not in policy.to_toml()
+    both = policy.with_issuers([one]).with_issuers([two, one])
+    assert both.vtpm.issuers == (one, two)
+    assert len(both.vtpm.issuers_der()) == 2
+    assert Policy.from_bytes(both.to_toml().encode()) == both
+    assert both.vtpm.roots == policy.vtpm.roots
+
+
+@pytest.mark.parametrize("issuers", [[], [""], ["cert"], ["-----BEGIN CERTIFICATE-----\nAA\n"]])
+def test_issuers_are_certificates(issuers: list[str]) -> None:
+    error = refusal(changed("vtpm.issuers", issuers))
+    assert error.code in {Code.POLICY_INVALID, Code.POLICY_EMPTY}
 
 
 @pytest.mark.parametrize(
