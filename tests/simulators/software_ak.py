@@ -38,6 +38,8 @@ class Statement:
 
     magic: int = 0xFF544347
     type: int = 0x8018
+    signer: bytes = b"\x00\x0b" + bytes(32)
+    """The qualified name of the key."""
     qualifying_data: bytes = bytes(32)
     selections: tuple[tuple[int, bytes], ...] = ((0x000B, bitmap(range(16))),)
     pcr_digest: bytes = bytes(32)
@@ -52,7 +54,7 @@ class Statement:
         return (
             self.magic.to_bytes(4, "big")
             + self.type.to_bytes(2, "big")
-            + sized(b"\x00\x0b" + bytes(32))
+            + sized(self.signer)
             + sized(self.qualifying_data)
             + (123_456).to_bytes(8, "big")
             + (7).to_bytes(4, "big")
