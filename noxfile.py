@@ -203,7 +203,7 @@ def fuzz(session: nox.Session) -> None:
 @nox.session
 def bench(session: nox.Session) -> None:
     """Figures of time, each against its goal; prints them, writes docs/benchmarks.md."""
-    require(("tpm2_checkquote",), ConsoleProgress())
+    install_tpm(session)
     session.run("python", "-m", "tests.bench", *session.posargs)
 
 

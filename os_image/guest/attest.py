@@ -15,9 +15,7 @@ import asyncio
 import json
 import os
 import sys
-import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,16 +23,18 @@ from os_image.guest import runtime
 from os_image.guest.app_description import read_app_description
 from os_image.guest.batch import Batcher
 from os_image.guest.errors import AppError, BusyError, GuestError, RequestError, TpmError
-from os_image.guest.evidence import Surroundings, encode_evidence, qualifying_data
+from os_image.guest.evidence import (
+    Surroundings,
+    encode_evidence,
+    encode_shared,
+    qualifying_data,
+)
 from os_image.guest.health import Health, answers_ok
 from os_image.guest.http_message import HEAD_LIMIT, Request, read_request, render_response
+from os_image.guest.quoter import Quoter
 from os_image.guest.request import BODY_LIMIT, parse_nonce
-from os_image.guest.tpm import Quote, Tpm
 
-_REQUEST_TIMEOUT_S = 10.0
-_CONNECTION_LIMIT = 4096
 _TPM_PATIENCE_S = 60.0
-_TPM_POLL_S = 0.2
 _JSON = "application/json"
 
 
@@ -52,19 +52,27 @@ class Settings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Attested:
-    quote: Quote
-    surroundings: Surroundings
+class Limits:
+    """What callers together may take, and how long each may."""
+
+    callers: int = 4096
+    """Waiting for the next quote; whoever comes then is told to try again."""
+    connections: int = 8192
+    """Open at once; one more is closed without a word. The unit may open more files than that."""
+    request_s: float = 10.0
+    """Seconds in which a request must be there, and an answer be read."""
+    answer_s: float = 30.0
+    """Seconds after which a caller is told that no quote came: a TPM may hang for ever."""
 
 
 class Service:
-    """Answers requests; everything that touches the TPM happens on one thread."""
+    """Answers requests: nonces with quotes, and whether the application is well."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, limits: Limits) -> None:
         self._settings = settings
-        self._tpm_thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="tpm")
-        self._tpm: Tpm | None = None
-        self._batcher = Batcher(self._quote)
+        self._limits = limits
+        self._quoter = Quoter(settings.tcti)
+        self._batcher = Batcher(self._quote, limit=limits.callers)
         self._health = Health(self._app_answers)
         self._connections = 0
 
@@ -74,35 +82,54 @@ class Service:
         Raises:
             TpmError: It did not within a minute.
         """
-        loop = asyncio.get_running_loop()
-        self._tpm = await loop.run_in_executor(self._tpm_thread, _open_tpm, self._settings.tcti)
+        await self._quoter.open(patience_s=_TPM_PATIENCE_S)
+
+    def close(self) -> None:
+        """Lets go of the TPM."""
+        self._quoter.close()
 
     async def answer_connection(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
         """Reads one request, answers it, and closes."""
+        if self._connections >= self._limits.connections:
+            writer.transport.abort()
+            return
         self._connections += 1
         try:
-            request = await self._receive(reader)
-            response = await self._answer(request)
-        except RequestError as error:
-            response = _error(error.status, str(error))
-        except BusyError:
-            response = _error(503, "Too many callers wait; try again.")
-        except TimeoutError:
-            response = _error(408, "The request took too long.")
-        except GuestError as error:
-            print(f"attestation: {error}", file=sys.stderr)  # noqa: T201 - the journal reads it
-            response = _error(503, "No quote can be made now; try again.")
+            await self._send(writer, await self._respond(reader))
+        except ConnectionError:
+            # The caller went away while it spoke.
+            writer.transport.abort()
         finally:
             self._connections -= 1
-        await _send(writer, response)
+
+    async def _respond(self, reader: asyncio.StreamReader) -> bytes:
+        try:
+            return await self._answer(await self._receive(reader))
+        except RequestError as error:
+            return _error(error.status, str(error))
+        except BusyError:
+            return _error(503, "Too many callers wait; try again.")
+        except TimeoutError:
+            return _error(408, "The request took too long.")
+        except GuestError:
+            return _error(503, "No quote can be made now; try again.")
 
     async def _receive(self, reader: asyncio.StreamReader) -> Request:
-        if self._connections > _CONNECTION_LIMIT:
-            raise BusyError(f"attestation: {_CONNECTION_LIMIT} connections are open")
-        async with asyncio.timeout(_REQUEST_TIMEOUT_S):
+        async with asyncio.timeout(self._limits.request_s):
             return await read_request(reader, body_limit=BODY_LIMIT)
+
+    async def _send(self, writer: asyncio.StreamWriter, response: bytes) -> None:
+        try:
+            async with asyncio.timeout(self._limits.request_s):
+                writer.write(response)
+                await writer.drain()
+                writer.close()
+                await writer.wait_closed()
+        except (ConnectionError, TimeoutError):
+            # The caller went away, or does not read: nobody waits for it.
+            writer.transport.abort()
 
     async def _answer(self, request: Request) -> bytes:
         match request.method, request.path:
@@ -117,23 +144,27 @@ class Service:
                 raise RequestError("There is nothing here.", status=404)
 
     async def _attestation(self, nonce: bytes) -> bytes:
-        attested, path = await self._batcher.attest(nonce)
-        return encode_evidence(attested.quote, path, attested.surroundings)
+        try:
+            async with asyncio.timeout(self._limits.answer_s):
+                shared, path = await self._batcher.attest(nonce)
+        except TimeoutError as error:
+            raise TpmError("attestation: no quote came in time") from error
+        return encode_evidence(shared, path)
 
     async def _healthz(self) -> bytes:
-        if self._tpm is None or not await self._health.healthy():
+        if not self._quoter.opened or not await self._health.healthy():
             raise RequestError("The application does not answer yet.", status=503)
         return render_response(200, b"ok\n", content_type="text/plain; charset=utf-8")
 
-    async def _quote(self, nonce_tree_root: bytes) -> _Attested:
-        tpm = self._tpm
-        if tpm is None:
-            raise TpmError("quote: the TPM is not open yet")
-        surroundings = _read_surroundings(self._settings)
-        data = qualifying_data(surroundings.spki, nonce_tree_root)
-        loop = asyncio.get_running_loop()
-        quote = await loop.run_in_executor(self._tpm_thread, tpm.quote, data)
-        return _Attested(quote=quote, surroundings=surroundings)
+    async def _quote(self, nonce_tree_root: bytes) -> bytes:
+        try:
+            surroundings = _read_surroundings(self._settings)
+            quote = await self._quoter.quote(qualifying_data(surroundings.spki, nonce_tree_root))
+        except GuestError as error:
+            # Once for all who share the failure.
+            print(f"attestation: {error}", file=sys.stderr)  # noqa: T201 - the journal reads it
+            raise
+        return encode_shared(quote, surroundings)
 
     async def _app_answers(self) -> bool:
         try:
@@ -144,22 +175,25 @@ class Service:
         return all(await asyncio.gather(*pages))
 
 
-async def serve(settings: Settings) -> None:
+async def serve(settings: Settings, limits: Limits = Limits()) -> None:
     """Serves until it is cancelled.
 
     Raises:
         TpmError: The TPM cannot be opened.
     """
-    service = Service(settings)
+    service = Service(settings, limits)
     settings.socket.unlink(missing_ok=True)
     server = await asyncio.start_unix_server(
         service.answer_connection, settings.socket, limit=HEAD_LIMIT, backlog=1024
     )
     # The ingress runs as another user; what this socket gives is for everybody.
     settings.socket.chmod(0o666)
-    async with server:
-        await service.open_tpm()
-        await server.serve_forever()
+    try:
+        async with server:
+            await service.open_tpm()
+            await server.serve_forever()
+    finally:
+        service.close()
 
 
 def parse_settings(arguments: Sequence[str]) -> Settings:
@@ -185,18 +219,6 @@ def main() -> int:
     return 0
 
 
-def _open_tpm(tcti: str) -> Tpm:
-    # Started in parallel with udev, which gives the device to the service's group.
-    deadline = time.monotonic() + _TPM_PATIENCE_S
-    while True:
-        try:
-            return Tpm(tcti)
-        except TpmError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(_TPM_POLL_S)
-
-
 def _read_surroundings(settings: Settings) -> Surroundings:
     try:
         return Surroundings(
@@ -212,18 +234,6 @@ def _error(status: int, sentence: str) -> bytes:
     body = json.dumps({"error": sentence}).encode("utf-8")
     headers = {"Retry-After": "1"} if status == 503 else {}
     return render_response(status, body, content_type=_JSON, headers=headers)
-
-
-async def _send(writer: asyncio.StreamWriter, response: bytes) -> None:
-    try:
-        async with asyncio.timeout(_REQUEST_TIMEOUT_S):
-            writer.write(response)
-            await writer.drain()
-            writer.close()
-            await writer.wait_closed()
-    except (ConnectionError, TimeoutError):
-        # The caller went away, or does not read: nobody waits for it.
-        writer.transport.abort()
 
 
 if __name__ == "__main__":

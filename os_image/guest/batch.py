@@ -7,19 +7,14 @@ whose root is quoted.
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from os_image.guest.errors import BusyError
 from os_image.guest.nonce_tree import MAXIMUM_LEAVES, NoncePath, build_nonce_tree
 
 Answer = TypeVar("Answer")
-
-
-@dataclass(frozen=True, slots=True)
-class _Caller(Generic[Answer]):
-    nonce: bytes
-    answer: asyncio.Future[tuple[Answer, NoncePath]]
+_Callers = dict[asyncio.Future[tuple[Answer, NoncePath]], bytes]
+"""The nonces of callers by the promise that each was given, in the order of their coming."""
 
 
 class Batcher(Generic[Answer]):
@@ -36,7 +31,7 @@ class Batcher(Generic[Answer]):
         """
         self._quote = quote
         self._limit = min(limit, MAXIMUM_LEAVES)
-        self._waiting: list[_Caller[Answer]] = []
+        self._waiting: _Callers[Answer] = {}
         self._worker: asyncio.Task[None] | None = None
 
     async def attest(self, nonce: bytes) -> tuple[Answer, NoncePath]:
@@ -50,29 +45,33 @@ class Batcher(Generic[Answer]):
             raise BusyError(f"attestation: {self._limit} callers are waiting already")
         answer: asyncio.Future[tuple[Answer, NoncePath]]
         answer = asyncio.get_running_loop().create_future()
-        self._waiting.append(_Caller(nonce, answer))
+        self._waiting[answer] = nonce
         if self._worker is None:
             self._worker = asyncio.create_task(self._work())
-        return await answer
+        try:
+            return await answer
+        finally:
+            # Whoever went away while it waited leaves its place to others.
+            self._waiting.pop(answer, None)
 
     async def _work(self) -> None:
         try:
             while self._waiting:
-                callers, self._waiting = self._waiting, []
+                callers, self._waiting = self._waiting, {}
                 await self._serve(callers)
         finally:
             self._worker = None
 
-    async def _serve(self, callers: list[_Caller[Answer]]) -> None:
-        tree = build_nonce_tree([caller.nonce for caller in callers])
+    async def _serve(self, callers: _Callers[Answer]) -> None:
+        tree = build_nonce_tree(list(callers.values()))
         task = asyncio.ensure_future(self._quote(tree.root))
         await asyncio.wait({task})
         error = task.exception()
-        for caller, path in zip(callers, tree.paths, strict=True):
+        for answer, path in zip(callers, tree.paths, strict=True):
             # A caller that went away has cancelled its future.
-            if caller.answer.done():
+            if answer.done():
                 continue
             if error is None:
-                caller.answer.set_result((task.result(), path))
+                answer.set_result((task.result(), path))
             else:
-                caller.answer.set_exception(error)
+                answer.set_exception(error)

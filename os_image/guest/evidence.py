@@ -39,8 +39,11 @@ def qualifying_data(spki: bytes, nonce_tree_root: bytes) -> bytes:
     return hashlib.sha256(_LABEL + hashlib.sha256(spki).digest() + nonce_tree_root).digest()
 
 
-def encode_evidence(quote: Quote, path: NoncePath, surroundings: Surroundings) -> bytes:
-    """The document for the caller whose nonce has `path`, as JSON in UTF-8."""
+def encode_shared(quote: Quote, surroundings: Surroundings) -> bytes:
+    """What the documents of all callers of one quote have in common: JSON without its end.
+
+    Encoded once, because it is nearly all of a document and callers may be thousands.
+    """
     document = {
         "version": 1,
         "kind": "tpm-quote",
@@ -50,16 +53,25 @@ def encode_evidence(quote: Quote, path: NoncePath, surroundings: Surroundings) -
             "certificate": _text(quote.certificate),
             "intermediates": [_text(issuer) for issuer in quote.intermediates],
         },
-        "nonce_path": {
-            "index": path.index,
-            "leaves": path.leaves,
-            "siblings": [_text(sibling) for sibling in path.siblings],
-        },
         "spki": _text(surroundings.spki),
         "event_log": _text(surroundings.event_log),
         "app_events": json.loads(surroundings.app_events),
         "clock": {"reset_count": quote.reset_count, "restart_count": quote.restart_count},
     }
+    return _json(document).removesuffix(b"}")
+
+
+def encode_evidence(shared: bytes, path: NoncePath) -> bytes:
+    """The document for the caller whose nonce has `path`, as JSON in UTF-8."""
+    nonce_path = {
+        "index": path.index,
+        "leaves": path.leaves,
+        "siblings": [_text(sibling) for sibling in path.siblings],
+    }
+    return shared + b',"nonce_path":' + _json(nonce_path) + b"}"
+
+
+def _json(document: object) -> bytes:
     return json.dumps(document, separators=(",", ":")).encode("utf-8")
 
 

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tests.bench import channel, front, start, stock, upload, verification
+from tests.bench import channel, crowd, front, start, stock, upload, verification
 from tests.bench.page import PAGE, benchmarks_page
 from tests.bench.paired import Figure, NotMeasuredError, OpenBench, Spread, measure, shown
 
@@ -31,6 +31,7 @@ BENCHES: Mapping[str, OpenBench] = {
     "front": front.answer,
     "front_token": front.token,
     "azure_upload": upload.disk,
+    **crowd.BENCHES,
 }
 """Every bench by the name that the command line takes."""
 

@@ -20,7 +20,12 @@ from blindllama.errors import Code, VerificationError
 from blindllama.measurements import PlatformName
 from blindllama.verify import VerifiedEvidence, verify_evidence
 from deploy.qemu.vtpm import copy_state, provision, served
-from os_image.guest.evidence import Surroundings, encode_evidence, qualifying_data
+from os_image.guest.evidence import (
+    Surroundings,
+    encode_evidence,
+    encode_shared,
+    qualifying_data,
+)
 from os_image.guest.nonce_tree import build_nonce_tree
 from tests.simulators.booted_guest import APP, BOOT, event_log, expected_pcrs, sha256
 
@@ -55,7 +60,8 @@ class Guest:
         surroundings = Surroundings(
             spki=SPKI, event_log=event_log(), app_events=json.dumps(app_events).encode()
         )
-        return [encode_evidence(quote, path, surroundings) for path in tree.paths]
+        shared = encode_shared(quote, surroundings)
+        return [encode_evidence(shared, path) for path in tree.paths]
 
     def verify(self, document: bytes, nonce: bytes) -> VerifiedEvidence:
         return verify_evidence(

@@ -10,59 +10,20 @@ import pytest
 
 from blindllama._tpm.nonce_tree import NoncePath, nonce_tree_root
 
-from .conftest import Answer, SoftwareTpm, ask, post, serving
+from .conftest import SoftwareTpm
+from .service import EVENTS, SPKI, ask, evidence, make_settings, nonce_body, post, run
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
     from pathlib import Path
 
     from os_image.guest.attest import Settings
 
 pytestmark = pytest.mark.swtpm
 
-SPKI = b"a public key"
-EVENTS = b'[{"pcr":15,"name":"sealed","data":""}]'
-
-
-def make_settings(folder: Path, tcti: str) -> Settings:
-    from os_image.guest.attest import parse_settings  # noqa: PLC0415 - where there is a TPM library
-
-    for name, data in (("spki", SPKI), ("log", b"log"), ("events", EVENTS)):
-        (folder / name).write_bytes(data)
-    return parse_settings(
-        [
-            f"--socket={folder / 's'}",
-            f"--tcti={tcti}",
-            f"--spki={folder / 'spki'}",
-            f"--event-log={folder / 'log'}",
-            f"--app-events={folder / 'events'}",
-            f"--app={folder / 'app.json'}",
-        ]
-    )
-
-
-def run(settings: Settings, scenario: Callable[[], Awaitable[None]]) -> None:
-    async def served() -> None:
-        async with serving(settings):
-            await scenario()
-
-    asyncio.run(served())
-
 
 @pytest.fixture
 def settings(tmp_path: Path, software_tpm: SoftwareTpm) -> Settings:
     return make_settings(tmp_path, software_tpm.tcti)
-
-
-def nonce_body(nonce: bytes) -> bytes:
-    return json.dumps({"nonce": base64.b64encode(nonce).decode()}).encode()
-
-
-def evidence(answer: Answer) -> dict[str, object]:
-    assert (answer.status, answer.headers["Content-Type"]) == (200, "application/json")
-    document = json.loads(answer.body)
-    assert isinstance(document, dict)
-    return document
 
 
 def path_of(document: dict[str, object]) -> NoncePath:
@@ -201,3 +162,13 @@ def test_a_tpm_without_the_key_is_refused() -> None:
     with pytest.raises(TpmError) as caught:
         Tpm("swtpm:host=127.0.0.1,port=1")
     assert caught.value.code == "guest.tpm"
+
+
+def test_the_unit_may_open_more_files_than_the_service_has_connections(checkout: Path) -> None:
+    from os_image.guest.attest import Limits  # noqa: PLC0415 - only where there is a TPM library
+
+    units = checkout / "os_image/guest/files/etc/systemd/system"
+    unit = (units / "blindllama-attest.service").read_text().splitlines()
+    (limit,) = (line.partition("=")[2] for line in unit if line.startswith("LimitNOFILE="))
+    assert int(limit) > Limits().connections + 256
+    assert Limits().callers < Limits().connections

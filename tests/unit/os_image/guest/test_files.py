@@ -94,7 +94,7 @@ def test_the_places_agree() -> None:
     caddyfile = CADDYFILE.read_text()
     firewall = FIREWALL.read_text()
     assert f"import {runtime.ROUTES}\n" in caddyfile
-    assert f"reverse_proxy unix/{runtime.ATTEST_SOCKET}\n" in caddyfile
+    assert f"reverse_proxy unix/{runtime.ATTEST_SOCKET} {{\n" in caddyfile
     assert f"tls {runtime.CERTIFICATE} {runtime.KEY} " in caddyfile
     assert f"define app_network = {app_description.POD_NETWORK}\n" in firewall
     containers = FILES / "etc" / "containers"

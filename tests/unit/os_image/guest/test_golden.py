@@ -46,7 +46,11 @@ def test_qualifying_data(golden: Path) -> None:
 
 @pytest.mark.swtpm
 def test_evidence(golden: Path) -> None:
-    from os_image.guest.evidence import Surroundings, encode_evidence  # noqa: PLC0415 - likewise
+    from os_image.guest.evidence import (  # noqa: PLC0415 - likewise
+        Surroundings,
+        encode_evidence,
+        encode_shared,
+    )
     from os_image.guest.tpm import Quote  # noqa: PLC0415 - likewise
 
     document: dict[str, Any] = json.loads((golden / "evidence-v1.json").read_bytes())
@@ -69,4 +73,4 @@ def test_evidence(golden: Path) -> None:
         event_log=decode(document["event_log"]),
         app_events=json.dumps(document["app_events"]).encode(),
     )
-    assert json.loads(encode_evidence(quote, path, surroundings)) == document
+    assert json.loads(encode_evidence(encode_shared(quote, surroundings), path)) == document

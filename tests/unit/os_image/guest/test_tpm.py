@@ -8,9 +8,10 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from deploy.qemu.vtpm import served
 from tests.simulators.ak_authority import new_root
 
-from .conftest import provision, running_swtpm
+from .conftest import provision
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,9 +33,8 @@ def test_issuers_come_from_the_image_where_the_tpm_has_none(tmp_path: Path) -> N
     for name, issuer in (("a", root), ("b", middle), ("c", new_root())):
         path = folder / f"{name}.pem"
         path.write_bytes(issuer.certificate.public_bytes(Encoding.PEM))
-    with running_swtpm(state) as port:
-        provision(port, leaf, b"\x30\x00")
-        tcti = f"swtpm:host=127.0.0.1,port={port}"
+    with served(state) as tcti:
+        provision(tcti, leaf, b"\x30\x00")
         tpm = Tpm(tcti, issuers=folder)
         try:
             assert tpm.quote(bytes(32)).intermediates == (b"\x30\x00",)
