@@ -127,8 +127,13 @@ class NetworkChoice(_Part):
 
 
 class SecureBootChoice(_Part):
-    """Secure Boot keys of one's own: PEM certificates, from the configuration's folder on."""
+    """Secure Boot with keys of one's own: certificates in PEM or DER, and the disk that is signed.
 
+    All paths are from the configuration's folder on.
+    """
+
+    image: _Text
+    """The operating system's disk, signed: the release's own but for the signature."""
     platform_key: _Text
     key_exchange_keys: Annotated[tuple[_Text, ...], Field(min_length=1, max_length=8)]
     signature_database: Annotated[tuple[_Text, ...], Field(min_length=1, max_length=8)]

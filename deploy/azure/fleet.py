@@ -65,9 +65,10 @@ def fleet_resources(
         system: The image of the operating system's disk.
         app: The image of the application's disk.
         sequence: The release's number.
-        keys: Secure Boot keys of the image; without them Secure Boot is off.
+        keys: Secure Boot keys, and the signed image in the place of the other; without them
+            Secure Boot is off.
     """
-    disks = [system_disk(config, system), app_disk(config, app)]
+    disks = [system_disk(config, system if keys is None else keys.system), app_disk(config, app)]
     # Azure's own address asks whether an instance answers; it is not among the clients.
     rules = security_rules(config, others=("AzureLoadBalancer",))
     address = public_address(config) if config.network.public else None
@@ -119,7 +120,8 @@ def image_version(
     """The release's two disks as a version of the image; its number says which release it is."""
     system, app = disks
     # Three numbers below 2^31: the release's, and one of its content, since versions never change.
-    content = f"{system.identifier} {app.identifier} {keys}".lower().encode()
+    settings = None if keys is None else keys.settings()
+    content = f"{system.identifier} {app.identifier} {settings}".lower().encode()
     name = f"{sequence}.0.{int(sha256_bytes(content).hex[:7], 16)}"
     properties: dict[str, Any] = {
         "storageProfile": {
@@ -131,8 +133,8 @@ def image_version(
             "targetRegions": [{"name": config.location, "regionalReplicaCount": 1}],
         },
     }
-    if keys is not None:
-        properties["securityProfile"] = {"uefiSettings": keys.settings()}
+    if settings is not None:
+        properties["securityProfile"] = {"uefiSettings": settings}
     return Wanted(
         kind=Kind.VERSION,
         identifier=place_of(config).identify(Kind.VERSION, _gallery_name(config), IMAGE, name),

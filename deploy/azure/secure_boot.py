@@ -17,6 +17,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from deploy.azure.errors import AzureError, Reason
+from deploy.azure.upload import Image
+from supply_chain.digest import sha256_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,7 +28,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SecureBoot:
-    """Certificates for the firmware, DER."""
+    """What the machines start, and the certificates for their firmware, DER."""
+
+    system: Image
+    """The signed disk, which takes the place of the release's."""
 
     platform_key: bytes
     key_exchange_keys: tuple[bytes, ...]
@@ -46,16 +51,24 @@ class SecureBoot:
 
 
 def read_secure_boot(choice: SecureBootChoice, folder: Path) -> SecureBoot:
-    """The keys that a configuration names.
+    """The keys that a configuration names, and the disk that they have signed.
 
     Args:
         choice: What `deploy.toml` says.
         folder: The folder that its paths are relative to.
 
     Raises:
-        AzureError: A file is not a certificate.
+        AzureError: A file is missing, or not a certificate.
     """
+    signed = folder / choice.image
+    if not signed.is_file():
+        raise AzureError(
+            Reason.CONFIG,
+            f"fleet.secure_boot: {signed}: expected the signed disk of the operating system, "
+            "got none",
+        )
     return SecureBoot(
+        system=Image(path=signed, sha256=sha256_file(signed)),
         platform_key=_certificate(folder / choice.platform_key),
         key_exchange_keys=tuple(_certificate(folder / one) for one in choice.key_exchange_keys),
         signature_database=tuple(_certificate(folder / one) for one in choice.signature_database),
@@ -64,10 +77,14 @@ def read_secure_boot(choice: SecureBootChoice, folder: Path) -> SecureBoot:
 
 def _certificate(path: Path) -> bytes:
     try:
-        return x509.load_pem_x509_certificate(path.read_bytes()).public_bytes(Encoding.DER)
+        data = path.read_bytes()
+        pem = data.lstrip().startswith(b"-----")
+        load = x509.load_pem_x509_certificate if pem else x509.load_der_x509_certificate
+        return load(data).public_bytes(Encoding.DER)
     except (OSError, ValueError) as exc:
         raise AzureError(
-            Reason.CONFIG, f"fleet.secure_boot: {path}: expected one PEM certificate: {exc}"
+            Reason.CONFIG,
+            f"fleet.secure_boot: {path}: expected one certificate in PEM or DER: {exc}",
         ) from exc
 
 

@@ -75,7 +75,7 @@ def test_the_fleets_of_the_page_are_read(checkout: Path) -> None:
     assert fleet is not None
     assert fleet.instances == 3
     assert fleet.secure_boot is not None
-    assert fleet.secure_boot.platform_key == "keys/PK.pem"
+    assert fleet.secure_boot.image == "../build/secure-boot/os.img"
 
 
 @pytest.mark.parametrize(
