@@ -119,14 +119,116 @@ def test_a_second_run_changes_nothing_but_the_rules(deployer: Deployer, fleet: F
 def test_nothing_but_what_is_measured_reaches_an_instance(deployer: Deployer, fleet: Fleet) -> None:
     wanted = fleet.wanted()
     deployer.run(wanted)
-    sent = {
+    sent = {it.path: it.body for it in deployer.running.arm.asked if it.verb == "PUT"}
+    machines = sent[one(wanted, Kind.SCALE_SET).identifier]["properties"]["virtualMachineProfile"]
+    assert not {"osProfile", "userData", "extensionProfile"} & machines.keys()
+    assert machines["securityProfile"]["uefiSettings"] == {
+        "secureBootEnabled": False,
+        "vTpmEnabled": True,
+    }
+    assert machines["diagnosticsProfile"]["bootDiagnostics"]["enabled"] is False
+    (card,) = machines["networkProfile"]["networkInterfaceConfigurations"]
+    (settings,) = card["properties"]["ipConfigurations"]
+    assert "publicIPAddressConfiguration" not in settings["properties"]
+    rules = sent[one(wanted, Kind.RULES).identifier]["properties"]["securityRules"]
+    allowed = [it["properties"] for it in rules if it["properties"]["access"] == "Allow"]
+    assert [(it["sourceAddressPrefix"], it["destinationPortRange"]) for it in allowed] == [
+        ("0.0.0.0/0", "443"),
+        ("AzureLoadBalancer", "443"),
+    ]
+    (rule,) = sent[one(wanted, Kind.BALANCER).identifier]["properties"]["loadBalancingRules"]
+    assert rule["properties"]["disableOutboundSnat"] is True
+
+
+def test_more_instances_are_a_setting(deployer: Deployer, fleet: Fleet) -> None:
+    deployer.run(fleet.wanted())
+    steps = deployer.run(fleet.wanted(instances=5))
+    assert [kind_of(it.identifier) for it in steps if it.action is Action.SET] == [
+        Kind.RULES,
+        Kind.SCALE_SET,
+    ]
+    (machines,) = (it for it in deployer.running.arm.store if it.kind.endswith("scalesets"))
+    assert machines.body["sku"]["capacity"] == 5
+
+
+def test_another_release_is_another_version_and_the_old_one_goes(
+    deployer: Deployer, fleet: Fleet, tmp_path: Path
+) -> None:
+    old = fleet.wanted()
+    deployer.run(old)
+    new = fleet.wanted(sequence=8, system=sparse(tmp_path / "newer", b"n"))
+    steps = deployer.run(new)
+    assert [
+        (it.action, kind_of(it.identifier)) for it in steps if it.action is not Action.KEEP
+    ] == [
+        (Action.MAKE, Kind.DISK),
+        (Action.SET, Kind.RULES),
+        (Action.MAKE, Kind.VERSION),
+        (Action.SET, Kind.SCALE_SET),
+        (Action.REMOVE, Kind.VERSION),
+        (Action.REMOVE, Kind.DISK),
+    ]
+    assert deployer.standing == {it.identifier for it in new} == deployer.recorded
+    assert one(old, Kind.VERSION).name.startswith("7.0.")
+    assert one(new, Kind.VERSION).name.startswith("8.0.")
+
+
+def test_without_a_public_address_the_balancer_has_one_of_the_network(
+    deployer: Deployer, fleet: Fleet
+) -> None:
+    wanted = fleet.wanted(config=deployer.config("public = false"))
+    assert Kind.ADDRESS not in [it.kind for it in wanted]
+    deployer.run(wanted)
+    with deployer.open() as deployment:
+        assert guest_address(deployment.arm, wanted) == PRIVATE_ADDRESS
+
+
+@pytest.mark.parametrize("ends", ["/llama-balancer", "/llama_gallery", "/blindllama", "/llama"])
+def test_an_operation_that_fails_late_is_mended_by_the_next_run(
+    deployer: Deployer, fleet: Fleet, ends: str
+) -> None:
+    wanted = fleet.wanted()
+    deployer.running.arm.faults.append(Fault(verb="PUT", ends=ends))
+    with pytest.raises(AzureError) as caught:
+        deployer.run(wanted)
+    assert caught.value.reason is Reason.CAPACITY
+    assert deployer.standing <= deployer.recorded
+    deployer.run(wanted)
+    assert {it.state for it in deployer.running.arm.store} == {"Succeeded"}
+    assert deployer.down() == []
+    assert deployer.standing == set()
+
+
+def test_own_keys_go_into_the_version_and_secure_boot_is_on(
+    deployer: Deployer, fleet: Fleet, tmp_path: Path
+) -> None:
+    certificates = {name: new_root().certificate for name in ("PK", "KEK", "db")}
+    for name, certificate in certificates.items():
+        encoding = Encoding.PEM if name == "PK" else Encoding.DER
+        (tmp_path / name).write_bytes(certificate.public_bytes(encoding))
+    signed = sparse(tmp_path / "signed.img", b"s")
+    choice = SecureBootChoice(
+        image="signed.img",
+        platform_key="PK",
+        key_exchange_keys=("KEK",),
+        signature_database=("db",),
+    )
+    keys = read_secure_boot(choice, tmp_path)
+    wanted = fleet.wanted(keys=keys)
+    deployer.run(wanted)
+    assert [it.image for it in wanted if it.image] == [signed, fleet.app]
+    version = one(wanted, Kind.VERSION)
+    assert version.name != one(fleet.wanted(), Kind.VERSION).name
+    settings = version.body["properties"]["securityProfile"]["uefiSettings"]
+    assert settings["signatureTemplateNames"] == ["NoSignatureTemplate"]
+    keys_sent = {
         name: {"type": "x509", "value": [base64.b64encode(it.public_bytes(Encoding.DER)).decode()]}
         for name, it in certificates.items()
     }
     assert settings["additionalSignatures"] == {
-        "pk": sent["PK"],
-        "kek": [sent["KEK"]],
-        "db": [sent["db"]],
+        "pk": keys_sent["PK"],
+        "kek": [keys_sent["KEK"]],
+        "db": [keys_sent["db"]],
     }
     machines = one(wanted, Kind.SCALE_SET).body["properties"]["virtualMachineProfile"]
     assert machines["securityProfile"]["uefiSettings"]["secureBootEnabled"] is True
