@@ -27,6 +27,8 @@ ACCESS_S = 86400
 """How long a disk is opened for writing; renewed when it ends."""
 RETRIES = 6
 """How often a request is made again that may succeed later; the waits add up to about a minute."""
+_SETTLED = frozenset({"Succeeded", "Failed", "Canceled", ""})
+"""States in which nothing goes on; a resource group's own words are among them, or none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +51,11 @@ class Standing:
             tags=body.get("tags") or {},
             properties=properties,
         )
+
+    @property
+    def busy(self) -> bool:
+        """Whether Azure has not finished what it was asked for."""
+        return self.state not in _SETTLED
 
     @property
     def deployment(self) -> str:

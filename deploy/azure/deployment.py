@@ -10,6 +10,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from deploy.azure.arm import POLL_S
 from deploy.azure.errors import AzureError, Reason
 from deploy.azure.plan import AWAITING, Action, Step, plan, removal_order
 from deploy.azure.upload import Uploaded, upload
@@ -19,10 +20,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from deploy.azure.arm import Arm
+    from deploy.azure.arm import Arm, Standing
     from deploy.azure.record import Record
     from deploy.azure.wanted import Wanted
     from supply_chain.progress import Progress
+
+_MOST_LOOKS = 900
+"""How often a resource is looked at with which something goes on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,22 +61,49 @@ class Deployment:
             self._carry_out(step)
 
     def _carry_out(self, step: Step) -> None:
-        title = f"{step.action} {_title(step.identifier)}"
-        if step.wanted is None:
+        title, wanted = f"{step.action} {_title(step.identifier)}", step.wanted
+        if wanted is None:
             with self.progress.step(title):
                 self._remove(step.identifier)
             return
         if step.action is Action.USE:
             return
+        if step.action is Action.SET:
+            step = self._settled(wanted)
         # Also what is kept: a record that was lost is made again by the tags that are found.
         self.record.begin(step.identifier)
         if step.action is not Action.KEEP:
             with self.progress.step(title):
                 if step.action is Action.REPLACE:
                     self.arm.delete(step.identifier)
-                self.arm.put(step.identifier, step.wanted.tagged(self.name))
+                self.arm.put(step.identifier, wanted.tagged(self.name))
         if step.uploads:
-            self._fill(step.wanted)
+            self._fill(wanted)
+
+    def _settled(self, wanted: Wanted) -> Step:
+        """What has to be done when Azure has finished what an earlier run has begun.
+
+        Raises:
+            AzureError: It does not finish.
+        """
+        found = self._standing(wanted.identifier)
+        (step,) = plan([wanted], {wanted.identifier: found}, (), deployment=self.name)
+        return step
+
+    def _standing(self, identifier: str) -> Standing | None:
+        """The resource as it stands once nothing goes on with it; None when there is none."""
+        looks = 0
+        while (found := self.arm.standing(identifier)) is not None and found.busy:
+            looks += 1
+            if looks == _MOST_LOOKS:
+                raise AzureError(
+                    Reason.CONFLICT,
+                    f"{_title(identifier)}: expected Azure to finish what it was asked for, got "
+                    f"state {found.state} for half an hour; look at it in Azure, then run the "
+                    "same again",
+                )
+            self.sleep(POLL_S)
+        return found
 
     def _fill(self, disk: Wanted) -> Uploaded | None:
         """The disk holds its image.
@@ -117,7 +148,7 @@ class Deployment:
         return left
 
     def _remove(self, identifier: str) -> list[str]:
-        found = self.arm.standing(identifier)
+        found = self._standing(identifier)
         if found is None:
             self.record.gone(identifier)
             return []

@@ -124,16 +124,21 @@ class Arm:
         self.store = Store()
         self.faults: list[Fault] = []
         self.asked: list[Asked] = []
+        self.asking: Callable[[Asked], None] = lambda _: None
+        """Called before each request is answered; a test may end there whoever asks."""
         self.broken_tails = False
         """Whether disks are found to be no disks when their access ends."""
         self._address = address
         self._storage = storage
         self._operations: dict[str, _Operation] = {}
+        self._latest: dict[str, str] = {}
+        """The last operation that was begun with each resource."""
         self._numbers = itertools.count(1)
 
     def answer(self, asked: Asked) -> Answer:
         """What Azure says."""
         self.asked.append(asked)
+        self.asking(asked)
         fault = next((fault for fault in self.faults if fault.fits(asked)), None)
         if fault is not None:
             self.faults.remove(fault)
@@ -159,6 +164,7 @@ class Arm:
         if path.action:
             return self._act(asked, path.identifier, path.action)
         if asked.verb == "GET":
+            self._go_on(path.identifier)
             return Answer(status=200, body=self.store.get(path.identifier).shown())
         if asked.verb == "PUT":
             return self._put(asked, path, fails=fails)
@@ -204,6 +210,7 @@ class Arm:
             return Answer(status=200 if known else 201, body=resource.shown())
         resource.state = "Updating" if known else "Creating"
         headers = self._begin(lambda: self._made(resource), resource if fails else None)
+        self._latest[path.identifier.lower()] = str(len(self._operations))
         status = 202 if path.kind.endswith("/disks") else 200 if known else 201
         return Answer(status=status, body=resource.shown(), headers=headers)
 
@@ -241,6 +248,7 @@ class Arm:
         headers = self._begin(
             lambda: self.store.remove(identifier), resource if fails else None, located=True
         )
+        self._latest[identifier.lower()] = str(len(self._operations))
         return Answer(status=202, headers=headers)
 
     def _act(self, asked: Asked, identifier: str, action: str) -> Answer:
@@ -285,6 +293,11 @@ class Arm:
         address = f"{self._address}/subscriptions/{SUBSCRIPTION}/operations/{number}?api-version=1"
         result = {"Location": f"{address}&located=1"} if located else {}
         return {"Azure-AsyncOperation": address, **result, "Retry-After": "0"}
+
+    def _go_on(self, identifier: str) -> None:
+        """An operation ends though whoever began it does not ask for it any more."""
+        if number := self._latest.get(identifier.lower()):
+            self._poll(number, located=False)
 
     def _poll(self, number: str, *, located: bool) -> Answer:
         operation = self._operations[number]

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
+import threading
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
+from deploy.azure.arm import POLL_S
 from deploy.azure.errors import AzureError, Reason
 from deploy.azure.guest import guest_address
 from deploy.azure.machine import machine_resources
@@ -16,7 +22,7 @@ from deploy.azure.wanted import BODY_TAG, NAME_TAG, Kind, Wanted, kind_of
 from supply_chain.digest import sha256_file
 from tests.simulators.arm import PRIVATE_ADDRESS, PUBLIC_ADDRESS, TOKEN, Answer, Asked, Fault
 from tests.simulators.page_blob import Door, Request
-from tests.unit.deploy.azure.conftest import Deployer
+from tests.unit.deploy.azure.conftest import Deployer, config_text
 
 pytestmark = pytest.mark.azure
 MIB = 1 << 20
@@ -364,3 +370,50 @@ def test_a_disk_that_azure_does_not_take_is_said_so(
     assert failed(deployer, wanted).reason is Reason.DISK
     deployer.running.arm.broken_tails = False
     goes_on_and_comes_down(deployer, wanted)
+
+
+@pytest.mark.parametrize(
+    "ends", ["beginGetAccess", "endGetAccess", "/llama-card", "/virtualMachines/llama"]
+)
+def test_killed_while_azure_works_the_next_run_waits_and_goes_on(
+    deployer: Deployer, wanted: list[Wanted], ends: str
+) -> None:
+    """The run that is killed is a process of its own, and is killed once Azure has begun."""
+    child: list[subprocess.Popen[bytes]] = []
+    started, begun = threading.Event(), threading.Event()
+
+    def asking(asked: Asked) -> None:
+        if begun.is_set() and child[0].poll() is None:
+            started.wait()
+            os.kill(child[0].pid, signal.SIGKILL)
+        if asked.verb != "GET" and asked.path.lower().endswith(ends.lower()):
+            begun.set()
+
+    deployer.running.arm.asking = asking
+    code = (
+        "import sys; from pathlib import Path; from tests.unit.deploy.azure.child import deploy;"
+        "deploy(Path(sys.argv[1]))"
+    )
+    (deployer.home / "deploy.toml").write_text(config_text(deployer.running))
+    child.append(subprocess.Popen([sys.executable, "-c", code, str(deployer.home)]))
+    started.set()
+    assert child[0].wait(60) == -signal.SIGKILL
+    assert deployer.standing <= deployer.recorded
+    goes_on_and_comes_down(deployer, wanted)
+    # What Azure was still making when the first run was killed was not asked for again.
+    asked = [it for it in deployer.running.arm.asked if it.verb in {"PUT", "POST"}]
+    times = sum(it.path.lower().endswith(ends.lower()) for it in asked)
+    assert times == 1 or ends.endswith("Access")
+
+
+def test_what_never_ends_is_given_up_and_stays_named(
+    deployer: Deployer, wanted: list[Wanted]
+) -> None:
+    deployer.run(wanted)
+    (machine,) = (it for it in deployer.running.arm.store if it.kind.endswith("machines"))
+    machine.state = "Updating"
+    with pytest.raises(AzureError, match="Updating for half an hour") as caught:
+        deployer.down()
+    assert caught.value.reason is Reason.CONFLICT
+    assert set(deployer.waits) == {POLL_S}
+    assert deployer.recorded == deployer.standing
