@@ -31,6 +31,7 @@ from deploy.azure.plan import Step
 from deploy.azure.record import Record, record_path
 from deploy.azure.release import Deployable, read_deployable
 from deploy.azure.secure_boot import read_secure_boot
+from deploy.azure.secure_machine import secure_machine_resources
 from deploy.azure.session import SECRET_VARIABLE, open_session
 from deploy.azure.upload import Image, upload
 from deploy.azure.wanted import Wanted, kind_of
@@ -126,17 +127,20 @@ def deploy(_context: Context, release: str, config: str = CONFIG_NAME, plan: boo
 
 
 def _wanted(chosen: DeployConfig, folder: Path, ready: Deployable) -> list[Wanted]:
-    if chosen.fleet is None:
-        return machine_resources(chosen, system=ready.system, app=ready.app)
-    keys = chosen.fleet.secure_boot
-    return fleet_resources(
-        chosen,
-        chosen.fleet,
-        system=ready.system,
-        app=ready.app,
-        sequence=ready.verified.sequence,
-        keys=None if keys is None else read_secure_boot(keys, folder),
-    )
+    choice, sequence = chosen.secure_boot, ready.verified.sequence
+    keys = None if choice is None else read_secure_boot(choice, folder)
+    if chosen.fleet is not None:
+        return fleet_resources(
+            chosen,
+            chosen.fleet,
+            system=ready.system,
+            app=ready.app,
+            sequence=sequence,
+            keys=keys,
+        )
+    if keys is not None:
+        return secure_machine_resources(chosen, app=ready.app, sequence=sequence, keys=keys)
+    return machine_resources(chosen, system=ready.system, app=ready.app)
 
 
 def _attested(

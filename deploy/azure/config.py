@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from deploy.azure.errors import AzureError, Reason
+from deploy.azure.wanted import Place
 from supply_chain.errors import faults
 
 if TYPE_CHECKING:
@@ -144,8 +145,6 @@ class FleetChoice(_Part):
 
     instances: Annotated[int, Field(ge=1, le=100)]
     """How many there always are; in an exchange of releases there are more for a while."""
-    secure_boot: SecureBootChoice | None = None
-    """Keys that the image is signed with; without them Secure Boot is off."""
 
 
 class DeployConfig(_Part):
@@ -166,8 +165,15 @@ class DeployConfig(_Part):
     machine: MachineChoice
     network: NetworkChoice = NetworkChoice()
     fleet: FleetChoice | None = None
+    secure_boot: SecureBootChoice | None = None
+    """Keys that the image is signed with; without them Secure Boot is off."""
     wait_s: Annotated[int, Field(ge=1, le=3600)] = 600
     """How long a machine may take until it answers, in seconds."""
+
+    @property
+    def place(self) -> Place:
+        """Where everything goes."""
+        return Place(subscription=self.subscription, group=self.resource_group)
 
 
 def read_config(path: Path) -> DeployConfig:

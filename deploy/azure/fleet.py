@@ -2,8 +2,7 @@
 
 Every instance is made from one version of a gallery image, has a TPM of its own and makes a TLS key
 of its own when it boots. The load balancer passes connections on and sees no more of them than the
-network does; clients attest whichever instance they have reached, on the same connection. A gallery
-image is also the one way to give Azure's firmware Secure Boot keys of one's own.
+network does; clients attest whichever instance they have reached, on the same connection.
 
 Another release is another version: the scale set puts new instances beside the old ones, and takes
 an old one away when a new one answers.
@@ -15,31 +14,28 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from deploy.azure.gallery import gallery, image_definition, image_version
 from deploy.azure.machine import (
-    PORT,
     app_disk,
     diagnostics,
-    place_of,
-    public_address,
     resource_group,
-    security_rules,
-    subnet_identifier,
     system_disk,
     trusted_launch,
+)
+from deploy.azure.network import (
+    PORT,
+    public_address,
+    security_rules,
+    subnet_identifier,
     virtual_network,
 )
 from deploy.azure.wanted import Kind, Wanted
-from supply_chain.digest import sha256_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from deploy.azure.config import DeployConfig, FleetChoice
     from deploy.azure.secure_boot import SecureBoot
     from deploy.azure.upload import Image
 
-IMAGE = "blindllama"
-"""The name of the image in its gallery; releases are its versions."""
 _FRONT, _POOL, _PROBE, _RULE = "front", "instances", "answers", "https"
 _IDLE_MINUTES = 15
 """Longer than a model may think without a byte, which is ten minutes for the client."""
@@ -88,63 +84,9 @@ def fleet_resources(
     ]
 
 
-def gallery(config: DeployConfig) -> Wanted:
-    """The gallery, which nobody else sees."""
-    identifier = place_of(config).identify(Kind.GALLERY, _gallery_name(config))
-    return Wanted(kind=Kind.GALLERY, identifier=identifier, body={"location": config.location})
-
-
-def image_definition(config: DeployConfig) -> Wanted:
-    """The image without its bytes: specialized, so Azure neither sets it up nor puts an agent in."""
-    identifier = place_of(config).identify(Kind.IMAGE, _gallery_name(config), IMAGE)
-    return Wanted(
-        kind=Kind.IMAGE,
-        identifier=identifier,
-        body={
-            "location": config.location,
-            "properties": {
-                "osType": "Linux",
-                "osState": "Specialized",
-                "hyperVGeneration": "V2",
-                "architecture": "x64",
-                "identifier": {"publisher": IMAGE, "offer": config.name, "sku": "trusted-launch"},
-                "features": [{"name": "SecurityType", "value": "TrustedLaunch"}],
-            },
-        },
-    )
-
-
-def image_version(
-    config: DeployConfig, disks: Sequence[Wanted], *, sequence: int, keys: SecureBoot | None = None
-) -> Wanted:
-    """The release's two disks as a version of the image; its number says which release it is."""
-    system, app = disks
-    # Three numbers below 2^31: the release's, and one of its content, since versions never change.
-    settings = None if keys is None else keys.settings()
-    content = f"{system.identifier} {app.identifier} {settings}".lower().encode()
-    name = f"{sequence}.0.{int(sha256_bytes(content).hex[:7], 16)}"
-    properties: dict[str, Any] = {
-        "storageProfile": {
-            "osDiskImage": {"source": {"id": system.identifier}},
-            "dataDiskImages": [{"lun": 0, "source": {"id": app.identifier}}],
-        },
-        "publishingProfile": {
-            "replicaCount": 1,
-            "targetRegions": [{"name": config.location, "regionalReplicaCount": 1}],
-        },
-    }
-    if settings is not None:
-        properties["securityProfile"] = {"uefiSettings": settings}
-    return Wanted(
-        kind=Kind.VERSION,
-        identifier=place_of(config).identify(Kind.VERSION, _gallery_name(config), IMAGE, name),
-        body={"location": config.location, "properties": properties},
-    )
-
-
 def balancer(config: DeployConfig, address: Wanted | None) -> Wanted:
     """The load balancer of layer 4: port 443 in, and no way out through it."""
-    identifier = place_of(config).identify(Kind.BALANCER, f"{config.name}-balancer")
+    identifier = config.place.identify(Kind.BALANCER, f"{config.name}-balancer")
     front: dict[str, Any] = (
         {
             "privateIPAllocationMethod": "Dynamic",
@@ -210,7 +152,7 @@ def scale_set(
     }
     return Wanted(
         kind=Kind.SCALE_SET,
-        identifier=place_of(config).identify(Kind.SCALE_SET, config.name),
+        identifier=config.place.identify(Kind.SCALE_SET, config.name),
         body={
             "location": config.location,
             "sku": {"name": config.machine.size, "tier": "Standard", "capacity": fleet.instances},
@@ -272,8 +214,3 @@ def _card(config: DeployConfig, rules: Wanted, front: Wanted) -> dict[str, Any]:
             ],
         },
     }
-
-
-def _gallery_name(config: DeployConfig) -> str:
-    # A gallery's name takes no hyphen.
-    return f"{config.name.replace('-', '_')}_gallery"

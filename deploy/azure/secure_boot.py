@@ -64,8 +64,7 @@ def read_secure_boot(choice: SecureBootChoice, folder: Path) -> SecureBoot:
     if not signed.is_file():
         raise AzureError(
             Reason.CONFIG,
-            f"fleet.secure_boot: {signed}: expected the signed disk of the operating system, "
-            "got none",
+            f"secure_boot: {signed}: expected the signed disk of the operating system, got none",
         )
     return SecureBoot(
         system=Image(path=signed, sha256=sha256_file(signed)),
@@ -84,7 +83,7 @@ def _certificate(path: Path) -> bytes:
     except (OSError, ValueError) as exc:
         raise AzureError(
             Reason.CONFIG,
-            f"fleet.secure_boot: {path}: expected one certificate in PEM or DER: {exc}",
+            f"secure_boot: {path}: expected one certificate in PEM or DER: {exc}",
         ) from exc
 
 

@@ -32,6 +32,8 @@ def check_fleet(path: Path, body: dict[str, Any], known: Resource | None, store:
         _check_balancer(path.identifier, body, store)
     if path.kind == "microsoft.compute/virtualmachinescalesets":
         _check_scale_set(properties, store)
+    if "imageReference" in properties.get("storageProfile", {}):
+        _check_image(properties, store)
 
 
 def _check_version(name: str, body: dict[str, Any], known: Resource | None, store: Store) -> None:
@@ -75,8 +77,8 @@ def _check_balancer(identifier: str, body: dict[str, Any], store: Store) -> None
                 raise ArmError(400, "PublicIPAndLBSkuDoNotMatch", address.identifier)
 
 
-def _check_scale_set(properties: Mapping[str, Any], store: Store) -> None:
-    profile = properties["virtualMachineProfile"]
+def _check_image(profile: Mapping[str, Any], store: Store) -> None:
+    """A machine, or the machines of a scale set, are such as the image is for."""
     version = store.get(profile["storageProfile"]["imageReference"]["id"])
     definition = store.get(version.identifier.rpartition("/versions/")[0]).body["properties"]
     if definition["osState"] == "Specialized" and "osProfile" in profile:
@@ -89,6 +91,11 @@ def _check_scale_set(properties: Mapping[str, Any], store: Store) -> None:
     storage = version.body["properties"]["storageProfile"]
     if disks != {one["lun"] for one in storage.get("dataDiskImages", [])}:
         raise ArmError(400, "InvalidParameter", "dataDisks: not those of the image")
+
+
+def _check_scale_set(properties: Mapping[str, Any], store: Store) -> None:
+    profile = properties["virtualMachineProfile"]
+    _check_image(profile, store)
     rolling = properties.get("upgradePolicy", {}).get("mode") == "Rolling"
     repairs = properties.get("automaticRepairsPolicy", {}).get("enabled")
     if (rolling or repairs) and "healthProbe" not in profile["networkProfile"]:

@@ -9,12 +9,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from deploy.azure.arm import Arm
-from deploy.azure.config import DeployConfig, parse_config
+from deploy.azure.config import DeployConfig, SecureBootChoice, parse_config
 from deploy.azure.deployment import Deployment
 from deploy.azure.plan import Step
 from deploy.azure.record import Record, read_made, record_path
+from deploy.azure.secure_boot import SecureBoot, read_secure_boot
 from deploy.azure.session import open_session
 from deploy.azure.upload import Image
 from deploy.azure.wanted import Wanted
@@ -22,6 +24,7 @@ from supply_chain.digest import sha256_file
 from supply_chain.progress import SilentProgress
 from supply_chain.workspace import Workspace
 from tests.simulators import arm_server, azurite, page_blob
+from tests.simulators.ak_authority import new_root
 from tests.simulators.arm import SUBSCRIPTION
 from tests.simulators.arm_server import BlobDisks, RunningArm
 from tests.simulators.entra import CLIENT, SECRET, TENANT
@@ -113,6 +116,23 @@ size = "Standard_D2s_v5"
 {network}
 {more}
 """
+
+
+def made_keys(folder: Path) -> SecureBoot:
+    """Secure Boot keys that nobody has and a disk in a signed one's place, read from this folder."""
+    with (folder / "signed.img").open("wb") as file:
+        file.truncate(21 * MIB)
+        file.write(b"s" * 4096)
+    for name in ("PK", "KEK", "db"):
+        certificate = new_root().certificate.public_bytes(Encoding.PEM)
+        (folder / f"{name}.pem").write_bytes(certificate)
+    choice = SecureBootChoice(
+        image="signed.img",
+        platform_key="PK.pem",
+        key_exchange_keys=("KEK.pem",),
+        signature_database=("db.pem",),
+    )
+    return read_secure_boot(choice, folder)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

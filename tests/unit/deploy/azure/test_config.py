@@ -66,16 +66,16 @@ def test_the_document_explains_every_reason_and_its_example_is_whole(checkout: P
     assert parse_config(example).machine.size == "Standard_D2s_v5"
 
 
-def test_the_fleets_of_the_page_are_read(checkout: Path) -> None:
+def test_the_fleet_and_the_keys_of_the_page_are_read(checkout: Path) -> None:
     text = (checkout / "docs" / "azure.md").read_text()
     blocks = [block.partition("```")[0] for block in text.split("```toml\n")[1:]]
-    fleets = [block for block in blocks if block.startswith("[fleet")]
-    assert len(fleets) == 2
-    fleet = parse_config("\n".join([blocks[0], *fleets])).fleet
-    assert fleet is not None
-    assert fleet.instances == 3
-    assert fleet.secure_boot is not None
-    assert fleet.secure_boot.image == "../build/secure-boot/os.img"
+    more = [block for block in blocks if block.startswith(("[fleet]", "[secure_boot]"))]
+    assert len(more) == 2
+    config = parse_config("\n".join([blocks[0], *more]))
+    assert config.fleet is not None
+    assert config.fleet.instances == 3
+    assert config.secure_boot is not None
+    assert config.secure_boot.image == "../build/secure-boot/os.img"
 
 
 @pytest.mark.parametrize(

@@ -57,10 +57,8 @@ def test_removal_goes_the_other_way(wanted: list[Wanted]) -> None:
 
 @pytest.mark.parametrize("kind", Kind)
 def test_a_kind_is_read_from_its_identifiers(wanted: list[Wanted], kind: Kind) -> None:
-    from deploy.azure.machine import place_of  # noqa: PLC0415
-
     names = ["name"] * (kind.value.count("/"))
-    assert kind_of(place_of(parse_config(WHOLE)).identify(kind, *names)) is kind
+    assert kind_of(parse_config(WHOLE).place.identify(kind, *names)) is kind
 
 
 def test_what_is_there_as_it_should_be_is_kept(wanted: list[Wanted]) -> None:

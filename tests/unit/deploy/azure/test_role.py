@@ -10,9 +10,10 @@ import pytest
 from deploy.azure.config import FleetChoice
 from deploy.azure.fleet import fleet_resources
 from deploy.azure.machine import machine_resources
+from deploy.azure.secure_machine import secure_machine_resources
 from tests.simulators.arm import Asked
 from tests.simulators.arm_operations import POLLS, permissions
-from tests.unit.deploy.azure.conftest import Deployer
+from tests.unit.deploy.azure.conftest import Deployer, made_keys
 from tests.unit.deploy.azure.test_fleet import sparse
 
 ROLE = json.loads(Path(__file__).parents[4].joinpath("deploy/azure/role.json").read_text())
@@ -27,6 +28,7 @@ def test_the_role_is_what_a_machine_a_fleet_and_their_removal_need(
     for wanted in (
         machine_resources(config, system=system, app=app),
         fleet_resources(config, FleetChoice(instances=2), system=system, app=app, sequence=1),
+        secure_machine_resources(config, app=app, sequence=1, keys=made_keys(tmp_path)),
     ):
         deployer.run(wanted)
         assert deployer.down() == []
