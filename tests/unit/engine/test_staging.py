@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,29 +14,6 @@ from supply_chain.errors import DigestMismatchError
 
 DATA = {"config.json": b"{}", "model.safetensors": bytes(range(256)) * 9001}
 DIGESTS = {name: sha256_bytes(data) for name, data in DATA.items()}
-
-
-class _Opened:
-    """The one hook of this process, which cannot be taken back."""
-
-    def __init__(self) -> None:
-        self.counted: Counter[str] | None = None
-        sys.addaudithook(self._look)
-
-    def _look(self, event: str, arguments: tuple[object, ...]) -> None:
-        if event == "open" and self.counted is not None and isinstance(arguments[0], str):
-            self.counted[arguments[0]] += 1
-
-
-_OPENED = _Opened()
-
-
-@pytest.fixture
-def opened() -> Iterator[Counter[str]]:
-    """How often this process has opened each path."""
-    _OPENED.counted = Counter()
-    yield _OPENED.counted
-    _OPENED.counted = None
 
 
 @pytest.fixture

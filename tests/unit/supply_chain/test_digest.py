@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from supply_chain.digest import Sha256, sha256_bytes, sha256_file, sha256_tree
+from supply_chain.digest import Sha256, sha256_bytes, sha256_file, sha256_private, sha256_tree
 
 EMPTY = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 
@@ -40,10 +40,12 @@ def test_a_digest_has_32_bytes() -> None:
         Sha256(b"\0" * 20)
 
 
-def test_a_file_has_the_digest_of_its_bytes(tmp_path: Path) -> None:
-    data = os.urandom(300_000)
+@pytest.mark.parametrize("size", [0, 1, 4096, 300_000])
+def test_a_file_has_the_digest_of_its_bytes(tmp_path: Path, size: int) -> None:
+    data = os.urandom(size)
     (tmp_path / "file").write_bytes(data)
-    assert sha256_file(tmp_path / "file").hex == hashlib.sha256(data).hexdigest()
+    for digest in (sha256_file, sha256_private):
+        assert digest(tmp_path / "file").hex == hashlib.sha256(data).hexdigest()
 
 
 def make_tree(root: Path) -> Path:
