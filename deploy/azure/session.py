@@ -13,6 +13,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 import requests
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from deploy.azure.config import AzLogin, ServicePrincipal
 from deploy.azure.errors import AzureError, Reason, printable_line
@@ -150,10 +153,7 @@ def _principal_credential(
     build = library("azure.cli.core.auth.identity").ServicePrincipalAuth.build_credential
     if principal.certificate is not None:
         path = folder / principal.certificate
-        if not path.is_file():
-            raise AzureError(
-                Reason.CONFIG, f"login.certificate: expected a PEM file, got none at {path}"
-            )
+        _check_certificate(path)
         return build(certificate=str(path))  # type: ignore[no-any-return] # likewise
     if not secret:
         raise AzureError(
@@ -162,6 +162,25 @@ def _principal_credential(
             "got none; set it, or name its certificate in login.certificate",
         )
     return build(client_secret=secret)  # type: ignore[no-any-return] # likewise
+
+
+def _check_certificate(path: Path) -> None:
+    """Refuse what msal would end with an error of its own libraries, long after.
+
+    Raises:
+        AzureError: The file does not hold an RSA key and its certificate.
+    """
+    what = f"login.certificate: {path}: expected a key and its certificate in PEM"
+    try:
+        data = path.read_bytes()
+        key = load_pem_private_key(data, None)
+        certificate = x509.load_pem_x509_certificate(data)
+    except (OSError, ValueError, TypeError) as exc:
+        raise AzureError(Reason.CONFIG, f"{what}: {printable_line(exc)}") from exc
+    if not isinstance(key, rsa.RSAPrivateKey):
+        raise AzureError(Reason.CONFIG, f"{what}, got one that is not an RSA key")
+    if certificate.public_key() != key.public_key():
+        raise AzureError(Reason.CONFIG, f"{what}, got the certificate of another key")
 
 
 def _service_principal(

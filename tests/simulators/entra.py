@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import rsa
+
 from tests.simulators.arm import TOKEN, Answer
 
 if TYPE_CHECKING:
@@ -26,6 +29,8 @@ class Entra:
     address: str
     asked: list[Mapping[str, str]] = field(default_factory=list)
     """The forms, or queries, of all requests for tokens."""
+    certificate: bytes = b""
+    """The certificate (PEM) by which the service principal is known besides its secret."""
 
     def answer(self, path: str, form: Mapping[str, str]) -> Answer:
         """What it says to a request that is not for the Resource Manager."""
@@ -52,7 +57,9 @@ class Entra:
         if path != f"/{TENANT}/oauth2/v2.0/token":
             return Answer(status=404, body={"error": "invalid_tenant"})
         self.asked.append(form)
-        known = form.get("client_secret") == SECRET or form.get("client_assertion") == ASSERTION
+        known = form.get("client_secret") == SECRET or self._asserted(
+            form.get("client_assertion", ""), f"{base}/oauth2/v2.0/token"
+        )
         if form.get("client_id") != CLIENT or not known:
             said = "AADSTS7000215: Invalid client secret provided."
             return Answer(status=401, body={"error": "invalid_client", "error_description": said})
@@ -60,3 +67,22 @@ class Entra:
             status=200,
             body={"token_type": "Bearer", "expires_in": 3600, "access_token": TOKEN},
         )
+
+    def _asserted(self, assertion: str, audience: str) -> bool:
+        """Whether an assertion is the workload's, or signed with the certificate's key."""
+        if assertion == ASSERTION or not self.certificate:
+            return assertion == ASSERTION
+        key = x509.load_pem_x509_certificate(self.certificate).public_key()
+        assert isinstance(key, rsa.RSAPublicKey)
+        import jwt  # noqa: PLC0415 - comes with msal, which is optional
+
+        try:
+            claims = jwt.decode(
+                assertion,
+                key,
+                algorithms=["RS256", "PS256"],
+                audience=audience,
+            )
+        except jwt.InvalidTokenError:
+            return False
+        return bool(claims["sub"] == claims["iss"] == CLIENT)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+import trustme
 
 from deploy.azure.arm import Arm
 from deploy.azure.config import CloudChoice, DeployConfig, parse_config
@@ -113,13 +114,51 @@ def test_no_secret_is_no_login(config: DeployConfig, tmp_path: Path) -> None:
     assert SECRET_VARIABLE in str(error)
 
 
-def test_a_certificate_that_is_not_there_is_said_so(running: RunningArm, tmp_path: Path) -> None:
+def principal(kind: trustme.KeyType = trustme.KeyType.RSA) -> tuple[bytes, bytes]:
+    """A key and its certificate (PEM)."""
+    made = trustme.CA(key_type=kind)
+    return made.private_key_pem.bytes(), made.cert_pem.bytes()
+
+
+@pytest.fixture
+def certified(running: RunningArm) -> DeployConfig:
     login = (
         f'kind = "service-principal"\ntenant = "{TENANT}"\nclient_id = "{CLIENT}"\n'
-        'certificate = "no.pem"'
+        'certificate = "principal.pem"'
     )
-    error = refusal(parse_config(config_text(running, login=login)), tmp_path)
+    return parse_config(config_text(running, login=login))
+
+
+def test_a_service_principal_may_have_a_certificate(
+    certified: DeployConfig, running: RunningArm, tmp_path: Path
+) -> None:
+    key, running.entra.certificate = principal()
+    path = tmp_path / "principal.pem"
+    path.write_bytes(key + running.entra.certificate)
+    assert works(open_session(certified, folder=tmp_path, secret=None))
+    path.write_bytes(b"".join(principal()))
+    assert refusal(certified, tmp_path).reason is Reason.NOT_LOGGED_IN
+
+
+@pytest.mark.parametrize(
+    ("pem", "why"),
+    [
+        (lambda: None, "No such file"),
+        (lambda: b"neither", "a key and its certificate"),
+        (lambda: principal()[0], "a key and its certificate"),
+        (lambda: principal()[1], "a key and its certificate"),
+        (lambda: principal()[0] + principal()[1], "the certificate of another key"),
+        (lambda: b"".join(principal(trustme.KeyType.ECDSA)), "an RSA key"),
+    ],
+)
+def test_a_certificate_that_is_none_is_said_so(
+    certified: DeployConfig, tmp_path: Path, pem: Callable[[], bytes | None], why: str
+) -> None:
+    if (content := pem()) is not None:
+        (tmp_path / "principal.pem").write_bytes(content)
+    error = refusal(certified, tmp_path)
     assert error.reason is Reason.CONFIG
+    assert why in str(error)
 
 
 def test_a_cloud_that_is_not_there_is_unavailable(config: DeployConfig, tmp_path: Path) -> None:
