@@ -263,6 +263,32 @@ def _instance(stack: ExitStack, released: Released) -> Server:
     return stack.enter_context(attested_server(guest, key))
 
 
+@pytest.mark.azure
+def test_the_task_ends_with_the_report_of_the_ten_checks(
+    released: Released,
+    server: Server,
+    configured: Path,
+    deployer: Deployer,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # The machine is a simulation's, so it is asked under the policy of the simulation.
+    simulated = released.read("policy.toml", PlatformName.QEMU_SWTPM)
+    host = f"https://{PUBLIC_ADDRESS}"
+
+    def connect(_ready: Deployable, url: str) -> AttestedSession:
+        assert url == host
+        return connecting(simulated, server, PUBLIC_ADDRESS)()
+
+    monkeypatch.setattr("deploy.azure._tasks._connect", connect)
+    monkeypatch.setattr("deploy.azure._tasks.Arm", partial(Arm, poll_s=0))
+    deploy.body(Context(), str(released.folder), config=str(configured))
+    assert "verified: all ten checks passed" in capsys.readouterr().out
+    assert len(deployer.standing) == 8
+    down.body(Context(), config=str(configured))
+    assert deployer.standing == set()
+
+
 def test_the_task_makes_a_policy_for_azure_of_another(released: Released, tmp_path: Path) -> None:
     out = tmp_path / "policy.toml"
     policy.body(Context(), policy=str(released.root / "policy.toml"), out=str(out))
