@@ -49,7 +49,13 @@ class Deployment:
         """
         with self.progress.step("looking at what stands in Azure"):
             standing = {one.identifier: self.arm.standing(one.identifier) for one in wanted}
-        return plan(wanted, standing, self.record.made, deployment=self.name)
+        return plan(
+            wanted,
+            standing,
+            self.record.made,
+            deployment=self.name,
+            filled=self.record.filled,
+        )
 
     def carry_out(self, steps: Sequence[Step]) -> None:
         """What is planned is done.
@@ -76,6 +82,8 @@ class Deployment:
             with self.progress.step(title):
                 if step.action is Action.REPLACE:
                     self.arm.delete(step.identifier)
+                    self.record.gone(step.identifier)
+                    self.record.begin(step.identifier)
                 self.arm.put(step.identifier, wanted.tagged(self.name))
         if step.uploads:
             self._fill(wanted)
@@ -87,7 +95,8 @@ class Deployment:
             AzureError: It does not finish.
         """
         found = self._standing(wanted.identifier)
-        (step,) = plan([wanted], {wanted.identifier: found}, (), deployment=self.name)
+        standing = {wanted.identifier: found}
+        (step,) = plan([wanted], standing, (), deployment=self.name, filled=self.record.filled)
         return step
 
     def _standing(self, identifier: str) -> Standing | None:
@@ -121,6 +130,7 @@ class Deployment:
                 progress=self.progress,
                 sleep=self.sleep,
             )
+            self.record.fill(disk.identifier)
             self.arm.revoke(disk.identifier)
         found = self.arm.standing(disk.identifier)
         state = "gone" if found is None else str(found.properties.get("diskState"))

@@ -5,6 +5,7 @@ A pure decision. `deploy.azure --plan` prints it, and a run carries out the same
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
@@ -13,7 +14,7 @@ from deploy.azure.errors import AzureError, Reason
 from deploy.azure.wanted import Kind, kind_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Container, Iterable, Mapping, Sequence
 
     from deploy.azure.arm import Standing
     from deploy.azure.wanted import Wanted
@@ -38,6 +39,8 @@ class Action(StrEnum):
 
 AWAITING = frozenset({"ReadyToUpload", "ActiveUpload"})
 """States of a disk that is not filled yet."""
+_LOOSE = "Unattached"
+"""The state of a disk whose upload was ended, and of which no machine was made."""
 _DONE = "Succeeded"
 
 
@@ -59,6 +62,7 @@ def plan(
     made: Iterable[str],
     *,
     deployment: str,
+    filled: Container[str] = (),
 ) -> list[Step]:
     """Everything that has to be done, in order.
 
@@ -67,11 +71,13 @@ def plan(
         standing: What is there, for each of them.
         made: What the record says this deployment has made.
         deployment: Its name, as tags have it.
+        filled: Disks of which the record says that they hold their whole image.
 
     Raises:
         AzureError: Something stands there that is not ours.
     """
-    steps = [_step(one, standing[one.identifier], deployment) for one in wanted]
+    whole = {one.identifier for one in wanted if _is_whole(one, wanted, standing, filled)}
+    steps = [_step(one, standing[one.identifier], deployment, whole) for one in wanted]
     kept = {one.identifier.lower() for one in wanted}
     stale = [identifier for identifier in made if identifier.lower() not in kept]
     return steps + [
@@ -84,7 +90,23 @@ def removal_order(identifiers: Iterable[str]) -> list[str]:
     return sorted(identifiers, key=lambda it: kind_of(it).rank, reverse=True)
 
 
-def _step(one: Wanted, found: Standing | None, deployment: str) -> Step:
+def _is_whole(
+    disk: Wanted,
+    wanted: Sequence[Wanted],
+    standing: Mapping[str, Standing | None],
+    filled: Container[str],
+) -> bool:
+    """Whether a disk was filled: the record says so, or something stands that was made of it."""
+
+    def made_of_it(one: Wanted) -> bool:
+        found = standing[one.identifier]
+        named = f'"{disk.identifier}"' in json.dumps(one.body)
+        return named and found is not None and found.digest == one.digest
+
+    return disk.identifier in filled or any(made_of_it(one) for one in wanted)
+
+
+def _step(one: Wanted, found: Standing | None, deployment: str, whole: Container[str]) -> Step:
     uploads = one.image is not None
     if found is None:
         return Step(action=Action.MAKE, identifier=one.identifier, wanted=one, uploads=uploads)
@@ -98,11 +120,16 @@ def _step(one: Wanted, found: Standing | None, deployment: str) -> Step:
             f"has made, got one of {found.deployment or 'somebody else'}; choose another name or "
             "resource group in the configuration, or remove it",
         )
+    state = found.properties.get("diskState")
+    if uploads and state == _LOOSE and one.identifier not in whole:
+        # Its access was ended before it was whole, by somebody else or by time; it cannot be
+        # opened again, and what is in it would be found out by the machine that does not boot.
+        return Step(action=Action.REPLACE, identifier=one.identifier, wanted=one, uploads=True)
     return Step(
         action=_action(one, found),
         identifier=one.identifier,
         wanted=one,
-        uploads=uploads and found.properties.get("diskState") in AWAITING,
+        uploads=uploads and state in AWAITING,
     )
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from deploy.azure.config import DeployConfig
 
 _VERSION = 1
-_BEGUN, _GONE = "begun", "gone"
+_BEGUN, _FILLED, _GONE = "begun", "filled", "gone"
 
 
 def record_path(folder: Path, config: DeployConfig) -> Path:
@@ -39,6 +39,8 @@ class Record:
     _descriptor: int
     made: dict[str, None] = field(default_factory=dict)
     """Identifiers of what this deployment has begun to make and not removed, in that order."""
+    filled: set[str] = field(default_factory=set)
+    """Those of them that are disks and hold their whole image."""
 
     @classmethod
     def open(cls, path: Path) -> Self:
@@ -58,7 +60,7 @@ class Record:
             os.write(descriptor, _line(version=_VERSION))
             return record
         try:
-            record.made = read_made(whole)
+            record.made, record.filled = parse_record(whole)
         except (ValueError, KeyError, TypeError) as exc:
             os.close(descriptor)
             raise AzureError(
@@ -85,10 +87,16 @@ class Record:
             self._write(_BEGUN, identifier)
             self.made[identifier] = None
 
+    def fill(self, identifier: str) -> None:
+        """Azure has confirmed every byte of this disk's image."""
+        self._write(_FILLED, identifier)
+        self.filled.add(identifier)
+
     def gone(self, identifier: str) -> None:
         """Azure has confirmed that this resource is no more."""
         self._write(_GONE, identifier)
         self.made.pop(identifier, None)
+        self.filled.discard(identifier)
 
     def _write(self, what: str, identifier: str) -> None:
         os.write(self._descriptor, _line(what=what, id=identifier))
@@ -96,8 +104,8 @@ class Record:
         os.fsync(self._descriptor)
 
 
-def read_made(data: bytes) -> dict[str, None]:
-    """What a record says was made and not removed.
+def parse_record(data: bytes) -> tuple[dict[str, None], set[str]]:
+    """What a record says was made and not removed, and which of it is a disk that is filled.
 
     Raises:
         ValueError, KeyError, TypeError: It is no record.
@@ -106,17 +114,21 @@ def read_made(data: bytes) -> dict[str, None]:
     if json.loads(head) != {"version": _VERSION}:
         raise ValueError("another version")
     made: dict[str, None] = {}
+    filled: set[str] = set()
     for line in lines:
         entry = json.loads(line)
         kind_of(entry["id"])
         match entry["what"]:
             case "begun":
                 made[entry["id"]] = None
+            case "filled":
+                filled.add(entry["id"])
             case "gone":
                 made.pop(entry["id"], None)
+                filled.discard(entry["id"])
             case other:
                 raise ValueError(other)
-    return made
+    return made, filled
 
 
 def _line(**entry: str | int) -> bytes:

@@ -15,7 +15,7 @@ from deploy.azure.arm import Arm
 from deploy.azure.config import DeployConfig, SecureBootChoice, parse_config
 from deploy.azure.deployment import Deployment
 from deploy.azure.plan import Step
-from deploy.azure.record import Record, read_made, record_path
+from deploy.azure.record import Record, parse_record, record_path
 from deploy.azure.secure_boot import SecureBoot, read_secure_boot
 from deploy.azure.session import open_session
 from deploy.azure.upload import Image
@@ -191,7 +191,7 @@ class Deployer:
     @property
     def recorded(self) -> set[str]:
         """The identifiers of all that the record says was made."""
-        return set(read_made(self.record.read_bytes()))
+        return set(parse_record(self.record.read_bytes())[0])
 
 
 @pytest.fixture

@@ -417,3 +417,20 @@ def test_what_never_ends_is_given_up_and_stays_named(
     assert caught.value.reason is Reason.CONFLICT
     assert set(deployer.waits) == {POLL_S}
     assert deployer.recorded == deployer.standing
+
+
+def test_a_disk_whose_access_others_ended_half_way_is_made_and_filled_again(
+    deployer: Deployer, wanted: list[Wanted], door: Door
+) -> None:
+    door.answered = lambda _number, request: (412, {}) if request.is_put_page else None
+    with pytest.raises(AzureError) as caught:
+        deployer.run(wanted)
+    assert caught.value.reason is Reason.UPLOAD_REFUSED
+    (disk,) = (it for it in deployer.running.arm.store if it.kind.endswith("disks"))
+    disk.computed["diskState"] = "Unattached"
+    door.answered = lambda _number, _request: None
+    before = door.sent_bytes()
+    steps = deployer.run(wanted)
+    assert [step.action for step in steps[:2]] == [Action.KEEP, Action.REPLACE]
+    assert door.sent_bytes() - before == 2 * (4096 + 512)
+    assert deployer.standing == {one.identifier for one in wanted} == deployer.recorded

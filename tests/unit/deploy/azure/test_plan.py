@@ -10,7 +10,7 @@ from deploy.azure.config import parse_config
 from deploy.azure.errors import AzureError, Reason
 from deploy.azure.machine import machine_resources
 from deploy.azure.plan import Action, plan, removal_order
-from deploy.azure.record import Record, read_made
+from deploy.azure.record import Record, parse_record
 from deploy.azure.upload import Image
 from deploy.azure.wanted import BODY_TAG, NAME_TAG, Kind, Wanted, kind_of
 from supply_chain.digest import sha256_file
@@ -87,14 +87,30 @@ def test_another_body_is_set_and_another_machine_made(wanted: list[Wanted]) -> N
     assert set(done.values()) == {Action.SET}
 
 
-@pytest.mark.parametrize("state", ["ReadyToUpload", "ActiveUpload", "Unattached", "Attached"])
-def test_a_disk_is_filled_until_it_is_full(wanted: list[Wanted], state: str) -> None:
+@pytest.mark.parametrize(
+    ("state", "filled", "action", "uploads"),
+    [
+        ("ReadyToUpload", False, Action.KEEP, True),
+        ("ActiveUpload", False, Action.KEEP, True),
+        ("ActiveUpload", True, Action.KEEP, True),
+        ("Unattached", True, Action.KEEP, False),
+        ("Unattached", False, Action.REPLACE, True),
+        ("Attached", False, Action.KEEP, False),
+        ("Attached", True, Action.KEEP, False),
+    ],
+)
+def test_a_disk_is_filled_until_it_is_full(
+    wanted: list[Wanted], state: str, filled: bool, action: Action, uploads: bool
+) -> None:
     found: dict[str, Standing | None] = {
         one.identifier: standing(one, diskState=state) for one in wanted
     }
-    steps = plan(wanted, found, [], deployment="llama")
-    uploads = {step.uploads for step in steps if kind_of(step.identifier) is Kind.DISK}
-    assert uploads == {state.endswith("Upload")}
+    # With the machine there, it would be known that they were filled.
+    found |= {one.identifier: None for one in wanted if one.kind is Kind.MACHINE}
+    known = [one.identifier for one in wanted if filled]
+    steps = plan(wanted, found, [], deployment="llama", filled=known)
+    disks = [step for step in steps if kind_of(step.identifier) is Kind.DISK]
+    assert {(step.action, step.uploads) for step in disks} == {(action, uploads)}
 
 
 @pytest.mark.parametrize("tags", [{}, {NAME_TAG: "other"}])
@@ -113,16 +129,21 @@ def test_what_is_not_ours_is_refused_but_for_the_group(
 def test_a_record_survives_a_torn_line_and_refuses_another_version(tmp_path: Path) -> None:
     path = tmp_path / "record"
     group = "/subscriptions/s/resourceGroups/g"
+    disk = f"{group}/providers/Microsoft.Compute/disks/d"
     with Record.open(path) as record:
         record.begin(group)
-        record.begin(f"{group}/providers/Microsoft.Compute/disks/d")
+        record.begin(disk)
         record.gone(group)
     with path.open("ab") as file:
         file.write(b'{"what": "gone", "id": "/subscri')
     with Record.open(path) as record:
-        assert list(record.made) == [f"{group}/providers/Microsoft.Compute/disks/d"]
+        assert list(record.made) == [disk]
         record.begin(group)
-    assert list(read_made(path.read_bytes()))[1:] == [group]
+        record.fill(disk)
+    assert parse_record(path.read_bytes()) == ({disk: None, group: None}, {disk})
+    with Record.open(path) as record:
+        record.gone(disk)
+        assert (list(record.made), record.filled) == ([group], set())
     path.write_text('{"version": 2}\n')
     with pytest.raises(AzureError) as caught:
         Record.open(path)

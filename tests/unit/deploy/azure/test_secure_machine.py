@@ -11,6 +11,7 @@ from deploy.azure.plan import Action
 from deploy.azure.secure_machine import secure_machine_resources
 from deploy.azure.upload import Image
 from deploy.azure.wanted import Kind, Wanted, kind_of
+from tests.simulators.page_blob import Door
 from tests.unit.deploy.azure.conftest import Deployer, made_keys
 from tests.unit.deploy.azure.test_fleet import one, sparse
 
@@ -77,3 +78,15 @@ def test_a_machine_is_given_keys_and_loses_them_again(
     removed = [kind_of(it.identifier) for it in steps if it.action is Action.REMOVE]
     assert removed == [Kind.VERSION, Kind.IMAGE, Kind.GALLERY, Kind.DISK]
     assert deployer.standing == {it.identifier for it in plain} == deployer.recorded
+
+
+def test_disks_of_which_an_image_was_made_are_whole_though_the_record_is_lost(
+    deployer: Deployer, wanted: list[Wanted], door: Door
+) -> None:
+    deployer.run(wanted)
+    sent = door.sent_bytes()
+    deployer.record.unlink()
+    steps = deployer.run(wanted)
+    assert {kind_of(it.identifier) for it in steps if it.action is not Action.KEEP} == {Kind.RULES}
+    assert door.sent_bytes() == sent
+    assert deployer.recorded == deployer.standing
