@@ -15,7 +15,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tests.bench import channel, crowd, engine, front, start, stock, upload, verification
+from tests.bench import (
+    channel,
+    crowd,
+    engine,
+    front,
+    ingress,
+    start,
+    stock,
+    upload,
+    verification,
+)
 from tests.bench.page import PAGE, benchmarks_page
 from tests.bench.paired import Figure, NotMeasuredError, OpenBench, Spread, measure, shown
 
@@ -32,6 +42,7 @@ BENCHES: Mapping[str, OpenBench] = {
     "front": front.answer,
     "front_token": front.token,
     "azure_upload": upload.disk,
+    "ingress": ingress.answer,
     **crowd.BENCHES,
 }
 """Every bench by the name that the command line takes."""
