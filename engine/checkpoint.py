@@ -11,6 +11,7 @@ import mmap
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, Literal
 
+import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from supply_chain.errors import BuildError, faults
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 CONFIG = "config.json"
+CARD = "README.md"
 _SUFFIX = ".safetensors"
 _HEADER_AT = 8
 _MOST_HEADER_BYTES = 100_000_000
@@ -119,6 +121,29 @@ def open_checkpoint(folder: Path) -> Checkpoint:
     if not tensors:
         raise CheckpointError(f"weights: expected a file *{_SUFFIX}, got none")
     return Checkpoint(folder=folder, config=config, tensors=tensors)
+
+
+def stated_licence(folder: Path) -> str:
+    """The licence that a checkpoint's model card states, which becomes the model's; else empty.
+
+    Raises:
+        CheckpointError: The head of the card is not YAML.
+
+    Source: Hugging Face, Model Cards, "Model card metadata".
+    """
+    path = folder / CARD
+    if not path.is_file():
+        return ""
+    opened, _, rest = path.read_text(encoding="utf-8", errors="replace").partition("---\n")
+    head, closed, _ = rest.partition("\n---")
+    if opened.strip() or not closed:
+        return ""
+    try:
+        stated = yaml.safe_load(head)
+    except yaml.YAMLError as exc:
+        raise CheckpointError(f"{CARD}: expected YAML between its lines ---: {exc}") from exc
+    licence = stated.get("license") if isinstance(stated, dict) else None
+    return licence if isinstance(licence, str) else ""
 
 
 def hide_tensors(path: Path, names: frozenset[str]) -> None:

@@ -7,9 +7,7 @@ import math
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
-from engine.checkpoint import CONFIG, CheckpointError, open_checkpoint
+from engine.checkpoint import CONFIG, CheckpointError, open_checkpoint, stated_licence
 from engine.portrait import printable
 from supply_chain.digest import sha256_bytes, sha256_file
 
@@ -17,7 +15,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-CARD = "README.md"
 _TOKENIZER = "tokenizer_config.json"
 _TEMPLATE_FILES = ("chat_template.jinja", "chat_template.json")
 _SHOWN = (".safetensors", ".json", ".model", ".txt", ".jinja", ".md")
@@ -58,29 +55,6 @@ def portray_checkpoint(folder: Path) -> str:
         *(f'"{printable(path.name)}" = "{sha256_file(path).hex}"' for path in files),
     ]
     return "\n".join(lines) + "\n"
-
-
-def stated_licence(folder: Path) -> str:
-    """The licence that a checkpoint's model card states, which becomes the model's; else empty.
-
-    Raises:
-        CheckpointError: The head of the card is not YAML.
-
-    Source: Hugging Face, Model Cards, "Model card metadata".
-    """
-    path = folder / CARD
-    if not path.is_file():
-        return ""
-    opened, _, rest = path.read_text(encoding="utf-8", errors="replace").partition("---\n")
-    head, closed, _ = rest.partition("\n---")
-    if opened.strip() or not closed:
-        return ""
-    try:
-        stated = yaml.safe_load(head)
-    except yaml.YAMLError as exc:
-        raise CheckpointError(f"{CARD}: expected YAML between its lines ---: {exc}") from exc
-    licence = stated.get("license") if isinstance(stated, dict) else None
-    return licence if isinstance(licence, str) else ""
 
 
 def _templates(folder: Path) -> Iterator[str]:

@@ -95,7 +95,9 @@ def named_signer(**words: str) -> ModelSigner:
     )
 
 
-def verify_folder_signature(folder: Path, signer: ModelSigner, *, base: Path) -> frozenset[str]:
+def verify_folder_signature(
+    folder: Path, signer: ModelSigner, *, base: Path, title: str = ""
+) -> frozenset[str]:
     """The names of the files of a folder that the signer has signed, and nobody changed since.
 
     What git keeps beside a model (`.git`, `.gitattributes` and the like) is not among them, nor
@@ -105,6 +107,7 @@ def verify_folder_signature(folder: Path, signer: ModelSigner, *, base: Path) ->
         folder: The folder, with its `model.sig`.
         signer: Whose signature it must be.
         base: What the paths in `signer` are relative to.
+        title: The folder's name in messages, when `folder` is a copy of it.
 
     Raises:
         ModelSignatureError: There is none, it is not the signer's, or a file was changed, added or
@@ -112,14 +115,15 @@ def verify_folder_signature(folder: Path, signer: ModelSigner, *, base: Path) ->
     """
     from model_signing.verifying import Config  # noqa: PLC0415 - takes most of a second
 
-    signature = folder / SIGNATURE
+    signature, title = folder / SIGNATURE, title or str(folder)
     if not signature.is_file():
-        raise ModelSignatureError(f"{folder}: expected its signature {SIGNATURE}, got none")
+        raise ModelSignatureError(f"{title}: expected its signature {SIGNATURE}, got none")
+    _refuse_other_kind(title, signature.read_bytes(), signer)
     _translated(
-        folder,
+        title,
         lambda: _verifier(Config(), signer, base).verify(folder, signature),
     )
-    return _signed_names(folder, signature.read_bytes())
+    return _signed_names(title, signature.read_bytes())
 
 
 def signer_files(signer: ModelSigner, *, base: Path) -> tuple[Path, ...]:
@@ -197,7 +201,7 @@ def _sign(folder: Path, configured: Callable[[Signing], Signing]) -> Path:
     signature = folder / SIGNATURE
     signature.unlink(missing_ok=True)
     _translated(
-        folder,
+        str(folder),
         lambda: configured(Config().set_hashing_config(_hashing())).sign(folder, signature),
     )
     return signature
@@ -227,13 +231,31 @@ def _verifier(config: Verifying, signer: ModelSigner, base: Path) -> Verifying:
             )
 
 
-def _signed_names(folder: Path, bundle: bytes) -> frozenset[str]:
+def _refuse_other_kind(title: str, bundle: bytes, signer: ModelSigner) -> None:
+    """Say so when a signature was made in another way: the library then fails without a reason."""
+    try:
+        material = json.loads(bundle)["verificationMaterial"]
+        keyed, logged = "publicKey" in material, bool(material.get("tlogEntries"))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return  # no bundle at all: the library says what is wrong with it
+    made = "key" if keyed else "identity" if logged else "certificate"
+    if made != signer.by:
+        raise ModelSignatureError(
+            f"{title}/{SIGNATURE}: expected a signature by {_ARTICLES[signer.by]}, got one by "
+            f"{_ARTICLES[made]}"
+        )
+
+
+_ARTICLES = {"key": "a key", "certificate": "a certificate", "identity": "an identity"}
+
+
+def _signed_names(title: str, bundle: bytes) -> frozenset[str]:
     """Return the files that a verified signature lists; a shard is `name:start:end`."""
     payload = json.loads(base64.b64decode(json.loads(bundle)["dsseEnvelope"]["payload"]))
     predicate = payload.get("predicate")
     if predicate is None:
         raise ModelSignatureError(
-            f"{folder}/{SIGNATURE}: expected a signature of version 1.0, got an older one, which "
+            f"{title}/{SIGNATURE}: expected a signature of version 1.0, got an older one, which "
             "does not say how its files were read"
         )
     sharded = predicate["serialization"]["method"] == "shards"
@@ -241,12 +263,12 @@ def _signed_names(folder: Path, bundle: bytes) -> frozenset[str]:
     return frozenset(name.rsplit(":", 2)[0] if sharded else name for name in names)
 
 
-def _translated(folder: Path, call: Callable[[], object]) -> None:
+def _translated(title: str, call: Callable[[], object]) -> None:
     try:
         call()
     # The library has no tree of errors: it raises what its five libraries raise.
     except Exception as exc:
         # Its differences are a printed list, with digests as Python writes bytes.
-        said = str(exc).partition(": Expected 'Digest")[0].replace("\\'", "'")
+        said = str(exc).replace("\\'", "'").partition(": Expected 'Digest")[0]
         said = said or type(exc).__name__
-        raise ModelSignatureError(f"model signature of {folder}: {said}") from exc
+        raise ModelSignatureError(f"model signature of {title}: {said}") from exc

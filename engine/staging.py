@@ -56,7 +56,7 @@ def stage_weights(
         copy = Path(aside) / folder.resolve().name
         found = _copied(folder, copy, names=None if signer is not None else files)
         if signer is not None:
-            _signed(copy, files, signer, base=base)
+            _signed(copy, files, signer, base=base, title=str(folder))
         for name, expected in files.items():
             if found[name] != expected:
                 raise DigestMismatchError(f"{folder.name}/{name}", expected, found[name])
@@ -65,8 +65,10 @@ def stage_weights(
             (copy / name).rename(out / name)
 
 
-def _signed(copy: Path, files: Mapping[str, Sha256], signer: ModelSigner, *, base: Path) -> None:
-    signed = verify_folder_signature(copy, signer, base=base)
+def _signed(
+    copy: Path, files: Mapping[str, Sha256], signer: ModelSigner, *, base: Path, title: str
+) -> None:
+    signed = verify_folder_signature(copy, signer, base=base, title=title)
     if unsigned := sorted(files.keys() - signed):
         raise WeightsError(
             f"weights: expected the signature to cover {', '.join(unsigned)}, it does not"

@@ -164,6 +164,11 @@ def check_target(engine: Path, *, architecture: str, version: str) -> None:
         plan = manifest["kind"] == "trt-plan"
         built_on = str(materials["gpus"][0]["architecture"])
         built_by = str(materials["libraries"][_TENSORRT_LLM])
+    except FileNotFoundError as exc:
+        raise TargetError(
+            f"{engine}: expected {MANIFEST} of a GPU engine, got no such file; "
+            "build it: invoke engine.build --spec FILE"
+        ) from exc
     except (OSError, ValueError, KeyError, TypeError, IndexError) as exc:
         raise TargetError(f"{engine}: expected the manifest of a GPU engine: {exc!r}") from exc
     if plan and built_on != architecture:

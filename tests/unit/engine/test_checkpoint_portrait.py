@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from engine.checkpoint import CheckpointError
-from engine.checkpoint_portrait import portray_checkpoint, stated_licence
+from engine.checkpoint import CheckpointError, stated_licence
+from engine.checkpoint_portrait import portray_checkpoint
 from supply_chain.digest import sha256_bytes, sha256_file
 from tests.simulators.tiny_model import TEMPLATE, tiny_llama
 

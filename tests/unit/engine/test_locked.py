@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from app_disk.sbom import model_part
 from engine.gguf import Engine
+from engine.licence import LicenceError
 from engine.locked import (
     build_locked_engine,
     engine_files,
@@ -21,7 +23,7 @@ from engine.locked import (
     locked_weights,
 )
 from engine.signature import SIGNATURE, KeySigner, ModelSignatureError, sign_with_key
-from engine.spec import EngineSpec, FolderWeights, WheelWeights
+from engine.spec import CheckpointWeights, EngineSpec, FolderWeights, WheelWeights
 from engine.weights import WeightsError, unpack_weights
 from supply_chain.digest import sha256_file
 from supply_chain.errors import BuildError, DigestMismatchError
@@ -30,6 +32,7 @@ from supply_chain.inputs.locked import LockedInputs
 from supply_chain.inputs.store import Store
 from supply_chain.progress import SilentProgress
 from supply_chain.workspace import Workspace
+from tests.simulators.tiny_model import tiny_llama
 from tests.unit.engine.conftest import ModelWriter
 
 SIGNER = KeySigner(by="key", public="key.public.pem")
@@ -150,6 +153,24 @@ def test_weights_that_the_signature_leaves_out_are_refused(
         locate(signed.model_copy(update={"weights": other}))
 
     assert caught.value.code == "engine.weights"
+
+
+def test_a_checkpoint_of_another_licence_is_refused_before_it_is_converted(
+    spec: EngineSpec, locate: Locate, tmp_path: Path
+) -> None:
+    folder = tmp_path / "mine"
+    tiny_llama(folder, licence="llama2")
+    files = {path.name: sha256_file(path).hex for path in folder.iterdir()}
+    weights = CheckpointWeights(folder="mine", files=files)
+
+    # There is no converter in this store: whoever asked for it would have another error.
+    with pytest.raises(LicenceError, match="expected Apache-2.0, got 'llama2'") as caught:
+        locate(spec.model_copy(update={"weights": weights}))
+    shutil.rmtree(tmp_path / "scratch")
+    with pytest.raises(LicenceError, match='accept_licence = "llama2"') as unaccepted:
+        locate(spec.model_copy(update={"weights": weights, "licence": "llama2"}))
+
+    assert caught.value.code == unaccepted.value.code == "engine.licence"
 
 
 @pytest.fixture

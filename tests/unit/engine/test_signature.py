@@ -4,6 +4,7 @@ import base64
 import json
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from itertools import permutations
 from pathlib import Path
 
 import pytest
@@ -149,13 +150,27 @@ def test_a_signature_covers_every_file(
     assert all(path.is_file() for path in signer_files(signer, base=tmp_path))
 
 
+@pytest.mark.parametrize(("made", "wanted"), list(permutations(METHODS, 2)))
+def test_a_signature_that_was_made_in_another_way_is_refused_in_words(
+    folder: Path, methods: Methods, made: str, wanted: str, tmp_path: Path
+) -> None:
+    methods[made][0](folder)
+
+    with pytest.raises(
+        ModelSignatureError, match=rf"mine/model.sig: expected .* an? {wanted}, got .* an? {made}$"
+    ) as caught:
+        verify_folder_signature(folder, methods[wanted][1], base=tmp_path, title="mine")
+
+    assert caught.value.code == "engine.signature"
+
+
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         (
             lambda path: (path / "model.gguf").write_bytes(b"other"),
-            "Hash mismatch for 'model.gguf'",
+            "Hash mismatch for 'model.gguf'$",
         ),
         (lambda path: (path / "more.py").write_text("x"), "Extra files found .*more.py"),
         (lambda path: (path / "model.gguf").unlink(), "Missing files .*model.gguf"),

@@ -323,6 +323,10 @@ def test_what_is_no_gpu_engine_runs_nowhere(tmp_path: Path) -> None:
         with pytest.raises(TargetError, match="expected the manifest of a GPU engine") as caught:
             check_target(tmp_path, architecture="8.0", version="1.2.1")
         assert caught.value.code == "engine.target"
+    (tmp_path / "manifest.json").unlink()
+    with pytest.raises(TargetError, match="got no such file; build it: invoke") as caught:
+        check_target(tmp_path, architecture="8.0", version="1.2.1")
+    assert caught.value.code == "engine.target"
 
 
 @pytest.mark.parametrize(
