@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from supply_chain.sbom.debian import Packages
 
 MODEL_FILE = "engine/model.gguf"
+_WEIGHTS = ".safetensors"
 DISK_PART = "disk"
 """What is on the disk and in none of its images."""
 
@@ -152,7 +153,10 @@ def _published(weights: Mapping[str, Any], licence: str) -> list[Component]:
         Component(
             name=path.rpartition("/")[2],
             version=None if wheel is None else weights["version"],
-            type=ComponentType.MACHINE_LEARNING_MODEL,
+            # Of a checkpoint, only these hold weights; the others are its card, tokenizer and numbers.
+            type=ComponentType.MACHINE_LEARNING_MODEL
+            if path.endswith(_WEIGHTS) or len(files) == 1
+            else ComponentType.FILE,
             bom_ref=path,
             purl=None
             if wheel is None

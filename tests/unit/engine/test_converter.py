@@ -163,7 +163,10 @@ def test_the_manifest_states_the_files_and_the_bill_of_materials_their_licence(
     assert part.pedigree is not None
     for one in (part, *part.pedigree.ancestors):
         assert [licence.id for licence in one.licenses] == [LICENCES[family]]
-    assert {one.name for one in part.pedigree.ancestors} == set(weights.files)
+    assert {one.name: one.type.value for one in part.pedigree.ancestors} == {
+        name: "machine-learning-model" if name.endswith(".safetensors") else "file"
+        for name in weights.files
+    }
 
 
 def _variants() -> list[str]:
