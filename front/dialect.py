@@ -40,6 +40,10 @@ class Call:
 class Dialect(Protocol):
     """What one kind of server is asked, and what its answers mean."""
 
+    @property
+    def has_end_mark(self) -> bool:
+        """Whether a stream without `[DONE]` has broken off."""
+
     def generate(self, task: Task) -> Call:
         """The request of a streamed answer.
 
@@ -67,6 +71,8 @@ class Dialect(Protocol):
 
 class OpenAiDialect:
     """The part of OpenAI's API that servers speak alike: here, that of `trtllm-serve`."""
+
+    has_end_mark = True
 
     def __init__(self, model: str) -> None:
         self._model = model
@@ -149,6 +155,8 @@ class LlamaDialect(OpenAiDialect):
 
 class TritonDialect:
     """Triton's generate extension, with the inputs of the reference's ensemble."""
+
+    has_end_mark = False
 
     def generate(self, task: Task) -> Call:
         """The request of a streamed answer.

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
 
+from front.abandoned import AbandonedSocket
 from front.dialect import AnswerFormError, embeddings
 from front.errors import ApiError, Code
 
@@ -38,11 +41,12 @@ class Upstream:
             dialect: How it is asked.
         """
         self._dialect = dialect
+        self._abandoned: AbandonedSocket | None = None
         connector: aiohttp.BaseConnector
         if address.startswith(_UNIX):
-            connector = aiohttp.UnixConnector(
-                address.removeprefix(_UNIX), force_close=True, limit=0
-            )
+            path = address.removeprefix(_UNIX)
+            connector = aiohttp.UnixConnector(path, force_close=True, limit=0)
+            self._abandoned = AbandonedSocket(Path(path), asyncio.get_running_loop().time)
             self._base = "http://server"
         else:
             connector = aiohttp.TCPConnector(force_close=True, limit=0)
@@ -88,7 +92,14 @@ class Upstream:
     @contextlib.asynccontextmanager
     async def _post(self, call: Call) -> AsyncIterator[aiohttp.ClientResponse]:
         url = self._base + call.path
-        async with self._session.post(url, json=call.document, allow_redirects=False) as response:
+        sent = self._session.post(url, json=call.document, allow_redirects=False)
+        async with contextlib.AsyncExitStack() as stack:
+            try:
+                response = await stack.enter_async_context(sent)
+            except aiohttp.ClientConnectorError as exc:
+                if isinstance(exc.os_error, ConnectionRefusedError) and self._abandoned:
+                    self._abandoned.refused()
+                raise
             if response.status != _OK:
                 document = _object(await response.content.read(_ERROR_BYTES), or_empty=True)
                 raise self._dialect.refusal(response.status, document)
@@ -105,6 +116,8 @@ class Upstream:
                     yield self._dialect.piece(_event(data))
                 elif name == b"error":
                     raise AnswerFormError("the server reports a failure")
+            if self._dialect.has_end_mark:
+                raise AnswerFormError("expected an end mark")
 
 
 @contextlib.contextmanager

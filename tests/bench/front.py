@@ -63,7 +63,7 @@ def _both() -> Iterator[tuple[_Connect, _Connect]]:
         write_server_root(root, inputs, spec)
         with (
             llama(root, spec, Path(name) / "server.log") as server,
-            front(spec, server.socket, Path(name) / "front.log") as url,
+            front(spec, f"unix:{server.socket}", Path(name) / "front.log") as url,
         ):
             host, _, port = url.rpartition("//")[2].rpartition(":")
             yield (

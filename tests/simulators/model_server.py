@@ -26,6 +26,8 @@ class ModelServer:
     """After so many words nothing more comes until `release` is set."""
     breaks_after: int | None = None
     """After so many words the connection is closed."""
+    ends_after: int | None = None
+    """After so many words the answer ends, in form, without its end mark."""
     release: asyncio.Event = field(default_factory=asyncio.Event)
     said: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when the words before a hold have been sent."""
@@ -67,6 +69,8 @@ class ModelServer:
             if number == self.breaks_after:
                 assert request.transport is not None
                 request.transport.close()
+                return response
+            if number == self.ends_after:
                 return response
             if number == self.holds_after:
                 self.said.set()

@@ -13,7 +13,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from http.client import HTTPConnection
 from pathlib import Path, PurePosixPath
@@ -85,19 +85,33 @@ def llama(
 
 
 @contextlib.contextmanager
-def front(spec: EngineSpec, server: Path, log: Path) -> Iterator[str]:
-    """The URL of the API in front of the socket `server`, in this machine's Python."""
-    listen = f"127.0.0.1:{_free_port()}"
-    argv = front_argv(spec, listen=listen, socket=PurePosixPath(server))
+def front(spec: EngineSpec, server: str, log: Path, *, kind: str = "llama-server") -> Iterator[str]:
+    """The URL of the API in front of the model server at an address, in this machine's Python."""
+    listen = f"127.0.0.1:{free_port()}"
+    argv = front_argv(spec, listen=listen, socket=PurePosixPath("/elsewhere"))
+    argv[argv.index("--kind") + 1] = kind
+    argv[argv.index("--server") + 1] = server
     # The same options, without -I: the package is in the checkout and not in Python's own folder.
     command = [sys.executable, "-m", "front", *argv[len(FRONT) :]]
-    with _running(command, log, PYTHONPATH=str(ROOT)) as process:
-        _await(lambda: _answers(f"http://{listen}/v1/models"), process, log)
+    env = {"PYTHONPATH": str(ROOT)}
+    with running(command, log, ready=f"http://{listen}/v1/models", env=env):
         yield f"http://{listen}"
 
 
 @contextlib.contextmanager
-def _running(argv: Sequence[str], log: Path, **env: str) -> Iterator[subprocess.Popen[bytes]]:
+def running(
+    argv: Sequence[str], log: Path, *, ready: str, env: Mapping[str, str]
+) -> Iterator[None]:
+    """A program that serves, for the length of a block: until then the page `ready` answers."""
+    with _running(argv, log, env=env) as process:
+        _await(lambda: _answers(ready), process, log)
+        yield
+
+
+@contextlib.contextmanager
+def _running(
+    argv: Sequence[str], log: Path, *, env: Mapping[str, str] | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
     process = spawn(argv, stdout=log, env=env)
     try:
         yield process
@@ -136,7 +150,8 @@ class _UnixConnection(HTTPConnection):
         self.sock.connect(str(self._path))
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A TCP port that nobody had a moment ago."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

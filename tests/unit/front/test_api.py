@@ -232,12 +232,17 @@ def test_a_server_that_is_not_there_is_said_to_come_back(serve: Serve) -> None:
     assert headers["Retry-After"] == "5"
 
 
-def test_an_answer_that_breaks_off_is_never_taken_for_a_whole_one(serve: Serve) -> None:
+@pytest.mark.parametrize("broken", ["breaks_after", "ends_after"])
+def test_an_answer_that_breaks_off_is_never_taken_for_a_whole_one(
+    serve: Serve, broken: str
+) -> None:
     async def ask(api: Served) -> tuple[Posted, Posted]:
         whole = await api.post("/v1/completions", PROMPT)
         return whole, await api.post("/v1/completions", PROMPT | {"stream": True})
 
-    whole, streamed = asked(serve, ask, server=ModelServer(breaks_after=2))
+    server = ModelServer()
+    setattr(server, broken, 2)
+    whole, streamed = asked(serve, ask, server=server)
     assert (whole[0], error_of(whole[1])["code"]) == (502, "server_failed")
     *pieces, last = events(streamed[1])
     assert [piece["choices"][0]["text"] for piece in pieces] == [" Paris", "."]

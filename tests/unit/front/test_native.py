@@ -79,7 +79,7 @@ def serving(
 
     with (
         llama(root, spec, logs / "server", change=show_slots) as server,
-        front(spec, server.socket, logs / "front") as url,
+        front(spec, f"unix:{server.socket}", logs / "front") as url,
     ):
         yield Serving(url=url, server=server, log=logs / "front")
 
@@ -200,7 +200,7 @@ def test_a_model_of_vectors_serves_embeddings(root: Path, spec: EngineSpec, tmp_
     vectors = spec.model_copy(update={"server": server_spec})
     with (
         llama(root, vectors, tmp_path / "server") as server,
-        front(vectors, server.socket, tmp_path / "front") as url,
+        front(vectors, f"unix:{server.socket}", tmp_path / "front") as url,
     ):
         bare = server.ask("POST", "/v1/embeddings", {"input": [PROMPT, "x"]})["data"]
         with openai.OpenAI(
@@ -267,7 +267,7 @@ def test_t5_a_prompt_that_somebody_else_sent_before_costs_the_same(
 
     with (
         llama(root, spec, tmp_path / "server", change=keep) as keeping,
-        front(spec, keeping.socket, tmp_path / "front") as url,
+        front(spec, f"unix:{keeping.socket}", tmp_path / "front") as url,
     ):
 
         def bare(prompt: str) -> object:
