@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from app_disk.build import manifest_files
+from app_disk.application import App
+from app_disk.source import manifest_files, read_app
 from deploy.qemu.machine import Firmware, MachineProfile
 from engine.spec import EngineSpec, read_spec
 from os_image.spec import OsImageSpec
@@ -20,6 +21,7 @@ from supply_chain.attest.config import CHAIN_NAME, ChainConfig, read_chain
 from supply_chain.attest.signing import Signer, signer
 from supply_chain.attest.trust import LOCAL, LOCAL_IDENTITY, sigstore_named
 from supply_chain.digest import Sha256
+from supply_chain.errors import BuildError
 from supply_chain.inputs import fetch
 from supply_chain.inputs.lock import LOCK_NAME, Lock, read_lock
 from supply_chain.inputs.locked import LockedInputs
@@ -32,6 +34,10 @@ from supply_chain.workspace import Workspace
 SOURCES = "source/"
 """Where a release keeps the lock and the specifications that it was built from."""
 
+DEFAULT_APP = "llm"
+"""The application that a release is made of when none is named."""
+
+_APPS = Path("app_disk/apps")
 _FIRMWARE = Path("usr/share/OVMF")
 
 
@@ -47,7 +53,7 @@ class Site:
     chain: ChainConfig
     """Who owns the layout, who may carry out its steps, and how long it holds."""
     app: Path
-    """The directory of the application, with its Kubernetes manifests."""
+    """The directory of the application, with its Kubernetes manifests; inside the checkout."""
     environ: Mapping[str, str]
     """Settings: mirrors, proxies, pip's options; only fetching reads them."""
     progress: Progress
@@ -73,6 +79,21 @@ class Site:
             public=sigstore_named(self.sigstore),
             passphrase=given_passphrase(self.environ),
         )
+
+    @property
+    def application(self) -> App:
+        """What the application's manifests say.
+
+        Raises:
+            ManifestError: they ask for what a guest does not do.
+        """
+        return read_app(self.app)
+
+    @property
+    def release_name(self) -> str:
+        """What a release of this site is called: as its model, or as an application without one."""
+        application = self.application
+        return self.engine.name if application.needs_engine else application.name
 
     @property
     def inputs(self) -> LockedInputs:
@@ -120,6 +141,7 @@ def read_site(
     environ: Mapping[str, str],
     progress: Progress,
     clock: Callable[[], datetime],
+    app: str = DEFAULT_APP,
     debug: bool | None = None,
     sigstore: str = LOCAL,
     offline: bool = False,
@@ -131,12 +153,13 @@ def read_site(
         environ: The process's environment; settings start with `BLINDLLAMA_`.
         progress: Told about everything that takes time.
         clock: The time, with its zone.
+        app: An application of `app_disk/apps` by name, or its directory inside the checkout.
         debug: Build a debug image, or not; None leaves it to `os-image.toml`.
         sigstore: Which Sigstore signs: `local`, `public`, or a trust configuration file.
         offline: Fetch and install nothing.
 
     Raises:
-        BuildError: the lock or a spec is missing or malformed.
+        BuildError: the lock or a spec is missing or malformed, or there is no such application.
     """
     return Site(
         workspace=Workspace.at(root, environ),
@@ -145,13 +168,34 @@ def read_site(
         os_image=read_os_spec(root / "os_image" / "os-image.toml", debug=debug),
         machine=MachineProfile(),
         chain=read_chain(root / CHAIN_NAME),
-        app=root / "app_disk" / "apps" / "llm",
+        app=find_app(root, app),
         environ=environ,
         progress=progress,
         clock=clock,
         sigstore=sigstore,
         offline=offline,
     )
+
+
+def find_app(root: Path, app: str) -> Path:
+    """Return the directory of an application: one of `app_disk/apps` by its name, or a path.
+
+    A release holds its sources by their place in the checkout, so that another checkout can make it
+    again: a directory elsewhere has no such place.
+
+    Raises:
+        BuildError: there is none, or it is not inside the checkout.
+    """
+    known = root / _APPS / app
+    found = known if "/" not in app and known.is_dir() else root / Path(app)
+    found = found.resolve()
+    if not found.is_relative_to(root.resolve()) or not (found / "manifests").is_dir():
+        names = ", ".join(sorted(path.name for path in (root / _APPS).iterdir()))
+        raise BuildError(
+            f"application {app}: expected one of {names}, or a directory with manifests/ inside "
+            f"{root}, got {found}"
+        )
+    return root / found.relative_to(root.resolve())
 
 
 def source_files(site: Site) -> dict[str, Path]:

@@ -15,8 +15,11 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from app_disk import build as app_disk
+from app_disk.application import App
+from app_disk.descriptor import canonical_json
 from app_disk.locked import app_disk_inputs, build_locked_app_disk
 from app_disk.recipe import PAUSE
+from app_disk.source import manifest_files
 from blindllama.measurements import PlatformMeasurements, PlatformName, measurements_file
 from building_site import Site
 from deploy.qemu import probe, vm, vtpm
@@ -55,38 +58,28 @@ _SBOM_CODE = ("supply_chain/sbom", "supply_chain/inputs/deb.py")
 
 def declared_steps(site: Site) -> tuple[Step, ...]:
     """Return the steps of a release, in order."""
-    root, lock = site.workspace.root, site.lock
+    root, lock, app = site.workspace.root, site.lock, site.application
 
     def code(*rooms: str, but: Collection[str] = ()) -> dict[str, Path]:
         named = [*(name for room in rooms for name in _sources(root, room, but)), *_SHARED_CODE]
         return {name: root / name for name in named}
 
     inputs = {
-        ENGINE: engine_input_digests(site.engine, lock),
-        APP_DISK: app_disk_inputs(app_disk.read_app(site.app), lock),
+        APP_DISK: app_disk_inputs(app, lock),
         OS_IMAGE: lock.input_digests(*os_image.LOCK_SETS),
         MEASURE: lock.input_digests("firmware", "tools", "kernel", "initrd"),
     }
     return (
-        Step(
-            name=ENGINE,
-            inputs=inputs[ENGINE],
-            reads=(*site.reads(inputs[ENGINE]), *engine_files(site.engine, root=root)),
-            after=(),
-            products=(MODEL, MANIFEST),
-            code=code("engine"),
-            parameters=site.engine.model_dump(mode="json"),
-            build=partial(_build_engine, site),
-        ),
+        _engine_step(site, app, code("engine")),
         Step(
             name=APP_DISK,
             inputs=inputs[APP_DISK],
             reads=site.reads(inputs[APP_DISK]),
             after=(ENGINE,),
             products=(app_disk.DISK, app_disk.DESCRIPTION, SBOM),
-            code=code("app_disk", "disk", *_SBOM_CODE),
-            parameters={"app": site.app.name},
-            build=partial(_build_app_disk, site),
+            code=code("app_disk", "disk", *_SBOM_CODE, but=("apps",)) | _own_files(root, site.app),
+            parameters={"app": site.app.relative_to(root).as_posix()},
+            build=partial(_build_app_disk, site, app),
         ),
         Step(
             name=OS_IMAGE,
@@ -120,6 +113,36 @@ def declared_steps(site: Site) -> tuple[Step, ...]:
             build=partial(_measure, site),
         ),
     )
+
+
+def _engine_step(site: Site, app: App, code: Mapping[str, Path]) -> Step:
+    """Return how the application's engine is made; of one without a model it is the word none."""
+    if not app.needs_engine:
+        return Step(
+            name=ENGINE,
+            inputs={},
+            after=(),
+            products=(MANIFEST,),
+            code=code,
+            parameters={"kind": "none", "name": app.name},
+            build=partial(_build_no_engine, app),
+        )
+    inputs = engine_input_digests(site.engine, site.lock)
+    return Step(
+        name=ENGINE,
+        inputs=inputs,
+        reads=(*site.reads(inputs), *engine_files(site.engine, root=site.workspace.root)),
+        after=(),
+        products=(MODEL, MANIFEST),
+        code=code,
+        parameters=site.engine.model_dump(mode="json"),
+        build=partial(_build_engine, site),
+    )
+
+
+def _own_files(root: Path, app: Path) -> dict[str, Path]:
+    """Return the manifests of the application, by their name in the checkout."""
+    return {path.relative_to(root).as_posix(): path for path in manifest_files(app)}
 
 
 def _sources(root: Path, room: str, but: Collection[str]) -> list[str]:
@@ -250,10 +273,15 @@ def _build_engine(site: Site, out: Path) -> None:
     )
 
 
-def _build_app_disk(site: Site, out: Path) -> None:
+def _build_no_engine(app: App, out: Path) -> None:
+    document = {"kind": "none", "name": app.name}
+    (out / MANIFEST).write_bytes(canonical_json(document) + b"\n")
+
+
+def _build_app_disk(site: Site, app: App, out: Path) -> None:
     build_locked_app_disk(
-        app_disk.read_app(site.app),
-        engine=site.workspace.build / ENGINE,
+        app,
+        engine=site.workspace.build / ENGINE if app.needs_engine else None,
         inputs=site.inputs,
         out=out,
         progress=site.progress,

@@ -99,8 +99,8 @@ def publish(site: Site, results: Mapping[str, StepResult]) -> Published:
             # Who signs is found first: a forgotten passphrase costs no number.
             now = site.clock()
             index = ReleaseIndexPredicate(
-                name=site.engine.name,
-                sequence=_next_sequence(site.workspace, site.engine.name),
+                name=site.release_name,
+                sequence=_next_sequence(site.workspace, site.release_name),
                 created=now,
                 expires=now + timedelta(days=site.chain.valid_days),
             )
@@ -268,6 +268,18 @@ def ask(
         show(piece)
         pieces.append(piece)
     return "".join(pieces)
+
+
+def get(session: AttestedSession, path: str) -> str:
+    """Return the page at a path of the application, as text.
+
+    Raises:
+        BuildError: it does not answer with 200.
+    """
+    reply = session.get(path)
+    if not reply.ok:
+        raise BuildError(f"{path}: expected status 200, got {reply.status_code}")
+    return reply.text
 
 
 def _files(

@@ -11,7 +11,7 @@ from invoke import Collection, Context, Exit, task
 
 import publication
 from app_disk._tasks import ns as app_disk_tasks
-from building_site import Site, read_site
+from building_site import DEFAULT_APP, Site, read_site
 from deploy.azure._tasks import ns as azure_tasks
 from deploy.qemu import vm
 from deploy.qemu._tasks import ns as boot_tasks
@@ -32,14 +32,22 @@ from supply_chain.progress import ConsoleProgress
 ROOT = Path(__file__).resolve().parent
 PROMPT = "The capital of France is"
 _MOST_TOKENS = 131072
+_APP_HELP = "an application of app_disk/apps, or its directory inside the checkout"
 
 
-def _site(*, debug: bool = False, sigstore: str = LOCAL, offline: bool = False) -> Site:
+def _site(
+    *,
+    app: str = DEFAULT_APP,
+    debug: bool = False,
+    sigstore: str = LOCAL,
+    offline: bool = False,
+) -> Site:
     return read_site(
         ROOT,
         environ=os.environ,
         progress=ConsoleProgress(),
         clock=lambda: datetime.now(UTC),
+        app=app,
         debug=debug or None,
         sigstore=sigstore,
         offline=offline,
@@ -54,15 +62,22 @@ def _show(text: str) -> None:
 @task(
     iterable=["only"],
     help={
+        "app": _APP_HELP,
         "debug": "a debug image: console and root shell, other measurements",
         "only": "a step to make, with what it needs; may be repeated",
         "offline": "fetch and install nothing: from the store alone",
     },
 )
 @told()
-def build(_context: Context, only: list[str], debug: bool = False, offline: bool = False) -> None:
+def build(
+    _context: Context,
+    only: list[str],
+    app: str = DEFAULT_APP,
+    debug: bool = False,
+    offline: bool = False,
+) -> None:
     """Make engine, app disk, OS image and measurements; sign and boot nothing."""
-    site = _site(debug=debug, offline=offline)
+    site = _site(app=app, debug=debug, offline=offline)
     with site.workspace.exclusive(site.progress):
         results = build_all(site, only=only)
     for result in results.values():
@@ -72,8 +87,9 @@ def build(_context: Context, only: list[str], debug: bool = False, offline: bool
 
 @task(
     help={
+        "app": _APP_HELP,
         "debug": "a debug image: console and root shell, other measurements",
-        "prompt": "what the model is asked",
+        "prompt": "what the model is asked, where there is one",
         "tokens": "the longest answer, in tokens",
         "keep": "leave the guest running",
         "sigstore": "who signs: local, public, or a trust configuration file",
@@ -83,6 +99,7 @@ def build(_context: Context, only: list[str], debug: bool = False, offline: bool
 @told()
 def release(
     _context: Context,
+    app: str = DEFAULT_APP,
     debug: bool = False,
     prompt: str = PROMPT,
     tokens: str = "20",
@@ -92,7 +109,8 @@ def release(
 ) -> None:
     """Build, sign, verify, boot and ask: from pinned inputs to a verified answer."""
     longest = whole_number(tokens, "tokens", least=1, most=_MOST_TOKENS)
-    site = _site(debug=debug, sigstore=sigstore, offline=offline)
+    site = _site(app=app, debug=debug, sigstore=sigstore, offline=offline)
+    application = site.application
     with site.workspace.exclusive(site.progress):
         # Now, and not after minutes of work.
         vm.require_none(guest_directory(site.workspace))
@@ -103,8 +121,12 @@ def release(
         guest = publication.boot(site)
         try:
             session = publication.connect_and_tell(site, published, results, guest.url)
-            _show(f"\n> {prompt}\n\n{prompt}")
-            publication.ask(session, prompt, max_tokens=longest, show=_show)
+            if application.needs_engine:
+                _show(f"\n> {prompt}\n\n{prompt}")
+                publication.ask(session, prompt, max_tokens=longest, show=_show)
+            else:
+                path = application.routes[0].path or "/"
+                _show(f"\n> GET {path}\n\n{publication.get(session, path)}")
         finally:
             if not keep:
                 vm.down(guest.directory)

@@ -9,10 +9,10 @@ from invoke.collection import Collection
 from invoke.context import Context
 from invoke.tasks import task
 
-from app_disk.build import read_app
 from app_disk.locked import TOOLS_SET, build_locked_app_disk
 from app_disk.network import check_network, network_rules
 from app_disk.recipe import app_recipes
+from app_disk.source import read_app
 from supply_chain.front import told
 from supply_chain.host import require_root
 from supply_chain.inputs import fetch

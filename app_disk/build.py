@@ -22,9 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 from uuid import UUID
 
-from app_disk.application import App, parse_app
 from app_disk.descriptor import canonical_json, describe_tree
-from app_disk.manifest import Fault, ManifestError
 from app_disk.network import check_network, network_rules
 from app_disk.render import (
     config_files,
@@ -44,7 +42,7 @@ from supply_chain.workspace import EPOCH
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from app_disk.application import Workload
+    from app_disk.application import App, Workload
     from app_disk.image import Image
     from disk.verity import VerityTree
     from supply_chain.inputs.tree import Tree
@@ -124,32 +122,6 @@ def build_app_disk(
         descriptor=canonical_json(describe_tree(tree)),
         images=images,
     )
-
-
-def read_app(directory: Path) -> App:
-    """The application whose directory this is: what its `manifests/*.yaml` describe together.
-
-    Raises:
-        ManifestError: Its `fault` says what is wrong.
-    """
-    paths = manifest_files(directory)
-    if not paths:
-        raise ManifestError(Fault.COUNT, f"expected manifests/*.yaml in {directory}, got none")
-    return parse_app([_read_text(path) for path in paths])
-
-
-def manifest_files(directory: Path) -> tuple[Path, ...]:
-    """The files of an application's manifests, by name."""
-    return tuple(sorted((directory / "manifests").glob("*.yaml")))
-
-
-def _read_text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except OSError as exc:
-        raise ManifestError(Fault.SYNTAX, f"{path} cannot be read: {exc.strerror}") from exc
-    except UnicodeDecodeError as exc:
-        raise ManifestError(Fault.SYNTAX, f"{path.name}: expected UTF-8: {exc}") from exc
 
 
 def read_descriptor(description: Path) -> bytes:

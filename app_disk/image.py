@@ -102,7 +102,7 @@ def build_image(
             "architecture": "amd64",
             "config": {
                 "Entrypoint": list(entrypoint),
-                "Env": ["PATH=/usr/bin"],
+                "Env": ["PATH=/usr/bin:/bin"],
                 "User": USER,
                 "WorkingDir": "/",
             },
@@ -155,14 +155,14 @@ def server_entries(llama: Tree) -> tuple[Entry, ...]:
     files = [
         Entry(
             path=_merged(path),
-            source=_inside(llama.root, path),
+            source=file_inside(llama.root, path),
             executable=path in {_SERVER, _LOADER},
         )
         for path in sorted(wanted)
     ]
     links = [Entry(path=PurePosixPath(path), target=to) for path, to in _MERGED.items()]
     mounts = [Entry(path=PurePosixPath(path)) for path in _MOUNT_POINTS]
-    return (*files, *links, *mounts, *_licences(llama.root))
+    return (*files, *links, *mounts, *licence_entries(llama.root))
 
 
 def pause_image(pause: Tree) -> Image:
@@ -173,10 +173,10 @@ def pause_image(pause: Tree) -> Image:
     """
     program = Entry(
         path=PurePosixPath("pause"),
-        source=_inside(pause.root, PurePosixPath("/usr/bin/catatonit")),
+        source=file_inside(pause.root, PurePosixPath("/usr/bin/catatonit")),
         executable=True,
     )
-    licences = _licences(pause.root, only="catatonit")
+    licences = licence_entries(pause.root, only="catatonit")
     return build_image(PAUSE_NAME, [program, *licences], entrypoint=["/pause", "-P"], tag=PAUSE_TAG)
 
 
@@ -208,8 +208,12 @@ def _merged(path: PurePosixPath) -> PurePosixPath:
     return PurePosixPath(_MERGED.get(first, first), *rest)
 
 
-def _inside(root: Path, path: PurePosixPath) -> Path:
-    """The file that a path leads to inside a root, links followed, never out of it."""
+def file_inside(root: Path, path: PurePosixPath) -> Path:
+    """The file that a path leads to inside a root, links followed, never out of it.
+
+    Raises:
+        ImageError: There is none.
+    """
     base = root.resolve()
     real = (root / path.relative_to("/")).resolve()
     if not real.is_relative_to(base) or not real.is_file():
@@ -217,7 +221,7 @@ def _inside(root: Path, path: PurePosixPath) -> Path:
     return real
 
 
-def _licences(root: Path, only: str = "*") -> list[Entry]:
+def licence_entries(root: Path, only: str = "*") -> list[Entry]:
     """The copyright files of the packages: programs are passed on with their terms."""
     texts = sorted(root.glob(f"usr/share/doc/{only}/copyright"))
     return [

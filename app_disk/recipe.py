@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from app_disk.busybox import BUSYBOX_NAME, BUSYBOX_PACKAGE, busybox_image
 from app_disk.image import PAUSE_NAME, SERVER_NAME, Image, pause_image, server_image
 from app_disk.manifest import Fault, ManifestError
 from supply_chain.errors import LockError
@@ -56,7 +57,10 @@ PAUSE = Recipe(name=PAUSE_NAME, set_name="rootfs", only=("catatonit",), make=pau
 
 RECIPES = {
     recipe.name: recipe
-    for recipe in (Recipe(name=SERVER_NAME, set_name="llama", make=server_image),)
+    for recipe in (
+        Recipe(name=BUSYBOX_NAME, set_name="initrd", only=(BUSYBOX_PACKAGE,), make=busybox_image),
+        Recipe(name=SERVER_NAME, set_name="llama", make=server_image),
+    )
 }
 """The images that an application may name, beside those that it brings itself."""
 

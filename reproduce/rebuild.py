@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from blindllama.measurements import PlatformName
-from building_site import SOURCES, Site, read_site
+from building_site import DEFAULT_APP, SOURCES, Site, read_site
 from deploy.qemu import vm
 from pipeline import (
     APP_DISK,
@@ -96,8 +96,9 @@ def rebuilt(
             copy_checkout(site.workspace.root, copy)
             lay_sources(copy, claim, release)
         debug = bool(claim.steps[OS_IMAGE].parameters.get("debug", False))
+        app = str(claim.steps[APP_DISK].parameters.get("app", DEFAULT_APP))
         there = read_site(
-            copy, environ={}, progress=site.progress, clock=site.clock, debug=debug or None
+            copy, environ={}, progress=site.progress, clock=site.clock, app=app, debug=debug or None
         )
         steps = chosen_steps(declared_steps(there), wanted)
         replace(site, lock=there.lock).fetch()
@@ -106,7 +107,8 @@ def rebuilt(
         around = _settled(around, site, copy)
         started = site.clock()
         for step in steps:
-            arguments = ["build", "--offline", "--only", step.name, *(["--debug"] if debug else [])]
+            arguments = ["build", "--offline", "--only", step.name, "--app", app]
+            arguments += ["--debug"] if debug else []
             with site.progress.step(f"rebuild {step.name}"):
                 _run(around, arguments, copy, step.name)
         made = [_hashed(step, done[step.name], copy / "build") for step in steps]

@@ -196,6 +196,8 @@ class PodSpec(KubernetesObject):
 
     automount_service_account_token: Literal[False]
     enable_service_links: Literal[False]
+    host_users: Literal[False]
+    """Whatever number a container knows itself by, for the guest it is another."""
     restart_policy: Literal["Always"] = "Always"
     security_context: PodSecurityContext
     containers: Annotated[Items[Container], Field(min_length=1)]

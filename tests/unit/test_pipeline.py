@@ -2,29 +2,35 @@
 
 from __future__ import annotations
 
+import json
 import os
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pytest
+
 from blindllama._release.chain import DISKS, FILES, MEASUREMENTS_PRODUCT
 from blindllama._release.layout import STEPS
-from building_site import Site, read_site
+from building_site import DEFAULT_APP, Site, find_app, read_site, source_files
 from pipeline import declared_steps
 from supply_chain.attest.chain import layout_steps
+from supply_chain.errors import BuildError
 from supply_chain.progress import SilentProgress
 
 
-def site(checkout: Path) -> Site:
+def site(checkout: Path, app: str = DEFAULT_APP) -> Site:
     return read_site(
         checkout,
         environ=os.environ,
         progress=SilentProgress(),
         clock=lambda: datetime.now(UTC),
+        app=app,
     )
 
 
-def test_clients_demand_the_declared_steps(checkout: Path) -> None:
-    here = site(checkout)
+@pytest.mark.parametrize("app", ["llm", "hello"])
+def test_clients_demand_the_declared_steps(checkout: Path, app: str) -> None:
+    here = site(checkout, app)
     steps = layout_steps(declared_steps(here), here.chain.thresholds.by_step())
     assert tuple(step.name for step in steps) == STEPS
     made = {product for step in steps for product in step.products}
@@ -35,3 +41,35 @@ def test_thresholds_are_of_declared_steps(checkout: Path) -> None:
     here = site(checkout)
     declared = {step.name for step in declared_steps(here)}
     assert here.chain.thresholds.by_step().keys() == declared - {"measure"}
+
+
+def test_an_application_without_a_model_has_the_word_none_for_an_engine(
+    checkout: Path, tmp_path: Path
+) -> None:
+    here = site(checkout, "hello")
+    engine, disk, *_ = declared_steps(here)
+
+    engine.build(tmp_path)
+
+    assert (engine.inputs, engine.products) == ({}, ("manifest.json",))
+    assert json.loads((tmp_path / "manifest.json").read_bytes()) == {
+        "kind": "none",
+        "name": "hello",
+    }
+    assert here.release_name == "hello"
+    assert disk.parameters == {"app": "app_disk/apps/hello"}
+    assert "source/app_disk/apps/hello/manifests/ingress.yaml" in source_files(here)
+
+
+def test_the_disk_depends_on_its_own_manifests_and_on_no_others(checkout: Path) -> None:
+    disk = declared_steps(site(checkout, "hello"))[1]
+
+    apps = {name.split("/")[2] for name in disk.code if name.startswith("app_disk/apps")}
+    assert apps == {"hello"}
+
+
+@pytest.mark.parametrize("app", ["absent", "..", "/tmp", "app_disk"])
+def test_an_application_is_inside_the_checkout(checkout: Path, app: str) -> None:
+    assert find_app(checkout, "app_disk/apps/hello") == find_app(checkout, "hello")
+    with pytest.raises(BuildError, match=f"application {app}: expected one of hello, llm"):
+        find_app(checkout, app)

@@ -13,7 +13,6 @@ from app_disk.build import (
     AppDisk,
     AppDiskError,
     check_engine,
-    read_app,
     read_descriptor,
     write_root,
 )
@@ -22,6 +21,7 @@ from app_disk.image import PAUSE_NAME, PAUSE_TAG, SERVER_NAME
 from app_disk.locked import app_disk_inputs, build_locked_app_disk
 from app_disk.manifest import Fault, ManifestError
 from app_disk.sbom import model_part
+from app_disk.source import read_app
 from os_image.guest.app_description import read_app_description
 from os_image.guest.app_disk import AppDescriptor
 from os_image.guest.gpt import read_partitions

@@ -111,6 +111,8 @@ MUTATIONS: dict[str, tuple[Fault, str, object]] = {
     "root": (Fault.VALUE, f"{POD}/securityContext/runAsUser", 0),
     "perhaps root": (Fault.VALUE, f"{POD}/securityContext/runAsNonRoot", False),
     "no seccomp": (Fault.VALUE, f"{POD}/securityContext/seccompProfile/type", "Unconfined"),
+    "users of the host": (Fault.VALUE, f"{POD}/hostUsers", REMOVED),
+    "numbers of the host": (Fault.VALUE, f"{POD}/hostUsers", True),
     "service account": (Fault.VALUE, f"{POD}/automountServiceAccountToken", True),
     "pulled image": (Fault.VALUE, f"{CONTAINER}/imagePullPolicy", "IfNotPresent"),
     "no limit": (Fault.VALUE, f"{CONTAINER}/resources", REMOVED),

@@ -5,9 +5,9 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from app_disk.build import read_app
 from app_disk.image import server_image
 from app_disk.layer import write_layer
+from app_disk.source import read_app
 from engine.locked import build_locked_engine
 from engine.native import NativeServerError, native_server
 from engine.server import server_argv

@@ -1,0 +1,37 @@
+"""An application's directory: `manifests/*.yaml`, and `images/` for what it brings itself."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from app_disk.application import App, parse_app
+from app_disk.manifest import Fault, ManifestError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def read_app(directory: Path) -> App:
+    """The application whose directory this is: what its `manifests/*.yaml` describe together.
+
+    Raises:
+        ManifestError: Its `fault` says what is wrong.
+    """
+    paths = manifest_files(directory)
+    if not paths:
+        raise ManifestError(Fault.COUNT, f"expected manifests/*.yaml in {directory}, got none")
+    return parse_app([_read_text(path) for path in paths])
+
+
+def manifest_files(directory: Path) -> tuple[Path, ...]:
+    """The files of an application's manifests, by name."""
+    return tuple(sorted((directory / "manifests").glob("*.yaml")))
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as exc:
+        raise ManifestError(Fault.SYNTAX, f"{path} cannot be read: {exc.strerror}") from exc
+    except UnicodeDecodeError as exc:
+        raise ManifestError(Fault.SYNTAX, f"{path.name}: expected UTF-8: {exc}") from exc
