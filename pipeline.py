@@ -16,6 +16,7 @@ from pydantic import ValidationError
 
 from app_disk import build as app_disk
 from app_disk.application import App
+from app_disk.brought import IMAGES
 from app_disk.descriptor import canonical_json
 from app_disk.locked import app_disk_inputs, build_locked_app_disk
 from app_disk.recipe import PAUSE
@@ -74,7 +75,7 @@ def declared_steps(site: Site) -> tuple[Step, ...]:
         Step(
             name=APP_DISK,
             inputs=inputs[APP_DISK],
-            reads=site.reads(inputs[APP_DISK]),
+            reads=(*site.reads(inputs[APP_DISK]), site.app / IMAGES),
             after=(ENGINE,),
             products=(app_disk.DISK, app_disk.DESCRIPTION, SBOM),
             code=code("app_disk", "disk", *_SBOM_CODE, but=("apps",)) | _own_files(root, site.app),
@@ -281,6 +282,7 @@ def _build_no_engine(app: App, out: Path) -> None:
 def _build_app_disk(site: Site, app: App, out: Path) -> None:
     build_locked_app_disk(
         app,
+        directory=site.app,
         engine=site.workspace.build / ENGINE if app.needs_engine else None,
         inputs=site.inputs,
         out=out,

@@ -9,6 +9,7 @@ from invoke.collection import Collection
 from invoke.context import Context
 from invoke.tasks import task
 
+from app_disk.brought import brought_images, pull_images
 from app_disk.locked import TOOLS_SET, build_locked_app_disk
 from app_disk.network import check_network, network_rules
 from app_disk.recipe import app_recipes
@@ -30,6 +31,7 @@ def check(_context: Context, app: str = str(_APP)) -> None:
     """Check an application's manifests and show what a guest makes of them."""
     found = read_app(Path(app))
     check_network(found)
+    brought_images(found)
     print(f"{found.name}: images {', '.join(found.images)}")
     for pod in found.workloads:
         print(f"pod {pod.name} at {pod.address}, ready when {pod.readiness.path} says so")
@@ -59,6 +61,7 @@ def build(_context: Context, app: str = str(_APP)) -> None:
         with fresh_dir(workspace.build / "app-disk") as out:
             disk = build_locked_app_disk(
                 found,
+                directory=Path(app).absolute(),
                 engine=workspace.build / "engine" if found.needs_engine else None,
                 inputs=inputs,
                 out=out,
@@ -67,4 +70,13 @@ def build(_context: Context, app: str = str(_APP)) -> None:
     print(f"{workspace.build / 'app-disk'}: {disk.descriptor.decode()}")
 
 
-ns = Collection("app-disk", check, build)
+@task(help={"app": "the application's directory"})
+@told()
+def pull(_context: Context, app: str) -> None:
+    """Fetch the images that an application names by digest, with skopeo, into its images/."""
+    directory = Path(app).absolute()
+    for image in pull_images(read_app(directory), directory, ConsoleProgress()):
+        print(image.reference)
+
+
+ns = Collection("app-disk", check, build, pull)

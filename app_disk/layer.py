@@ -47,6 +47,10 @@ class Entry:
     """Where a symbolic link points."""
     executable: bool = False
     """Whether a file has its x bits."""
+    permissions: int | None = None
+    """The twelve bits of a file or directory, where an image of others says them."""
+    uid: int = 0
+    gid: int = 0
 
     def __post_init__(self) -> None:
         """Refuse paths that leave the layer, and entries of two kinds."""
@@ -60,6 +64,8 @@ class Entry:
         """Permission bits."""
         if self.target is not None:
             return 0o777
+        if self.permissions is not None:
+            return self.permissions
         if self.source is None:
             return DIRECTORY_MODE
         return PROGRAM_MODE if self.executable else FILE_MODE
@@ -85,15 +91,16 @@ def build_layer(entries: Iterable[Entry]) -> Layer:
     """
     ordered = _complete(entries)
     sink = _HashingSink()
-    # USTAR has no room for anything but name, mode, owner, size, time and target.
-    with tarfile.open(fileobj=sink, mode="w|", format=tarfile.USTAR_FORMAT) as archive:
+    # Like USTAR, with room for nothing but name, mode, owner, size, time and target; only a name
+    # that is too long for USTAR gets a header of its own.
+    with tarfile.open(fileobj=sink, mode="w|", format=tarfile.PAX_FORMAT) as archive:
         for entry in ordered:
             _add(archive, entry)
     return Layer(entries=ordered, digest=Sha256(sink.hasher.digest()), size_bytes=sink.size_bytes)
 
 
 def write_layer(layer: Layer, directory: Path) -> None:
-    """The layer's content as a directory tree, owned by whoever runs the build (root)."""
+    """The layer's content as a directory tree; the build runs as root, and so do most owners."""
     directory.mkdir()
     directory.chmod(DIRECTORY_MODE)
     for entry in layer.entries:
@@ -102,9 +109,12 @@ def write_layer(layer: Layer, directory: Path) -> None:
             path.symlink_to(entry.target)
         elif entry.source is None:
             path.mkdir()
-            path.chmod(entry.mode)
         else:
             shutil.copyfile(entry.source, path)
+        if (entry.uid, entry.gid) != (0, 0):
+            os.chown(path, entry.uid, entry.gid, follow_symlinks=False)
+        if entry.target is None:
+            # After the owner: a change of owner takes set-user-id bits away.
             path.chmod(entry.mode)
 
 
@@ -140,6 +150,7 @@ def _add(archive: tarfile.TarFile, entry: Entry) -> None:
     info = tarfile.TarInfo(str(entry.path))
     info.mtime = EPOCH
     info.mode = entry.mode
+    info.uid, info.gid = entry.uid, entry.gid
     if entry.target is not None:
         info.type = tarfile.SYMTYPE
         info.linkname = entry.target

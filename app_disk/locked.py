@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from app_disk.brought import brought_images, read_brought
 from app_disk.build import AppDisk, build_app_disk
 from app_disk.recipe import app_recipes
 from app_disk.sbom import app_disk_sbom
@@ -11,8 +14,6 @@ from supply_chain.sbom.debian import Packages
 from supply_chain.sbom.document import SBOM
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from app_disk.application import App
     from supply_chain.digest import Sha256
     from supply_chain.inputs.lock import Lock
@@ -23,22 +24,26 @@ TOOLS_SET = "tools"
 
 
 def app_disk_inputs(app: App, lock: Lock) -> dict[str, Sha256]:
-    """The digests of the locked inputs that the disk is made from, by their names in provenance.
+    """The digests of what the disk is made from, by their names in provenance.
+
+    Packages are in the lock. The images that an application brings are pinned by its manifests.
 
     Raises:
-        LockError: The lock lacks one of them.
-        ManifestError: The application names an image that there is no recipe for.
+        LockError: The lock lacks a package.
+        ManifestError: The application names an image without a digest, and there is no recipe for it.
     """
     packages = [package for recipe in app_recipes(app) for package in recipe.packages(lock)]
     return {
         **lock.input_digests(TOOLS_SET),
         **{package.title: package.sha256 for package in packages},
+        **{image.title: image.digest for image in brought_images(app)},
     }
 
 
 def build_locked_app_disk(
     app: App,
     *,
+    directory: Path,
     engine: Path | None,
     inputs: LockedInputs,
     out: Path,
@@ -48,6 +53,7 @@ def build_locked_app_disk(
 
     Args:
         app: What the application's manifests say.
+        directory: Where the application is, with the images that it brings.
         engine: The directory of the engine, if a pod mounts it.
         inputs: The inputs; those of `app_disk_inputs` are used.
         out: An existing directory.
@@ -60,16 +66,20 @@ def build_locked_app_disk(
     recipes = app_recipes(app)
     packages = {recipe.name: recipe.packages(inputs.lock) for recipe in recipes}
     roots = {name: inputs.unpacked(held) for name, held in packages.items()}
-    with progress.step("app disk: images"):
-        images = tuple(recipe.make(roots[recipe.name]) for recipe in recipes)
-    disk = build_app_disk(
-        app,
-        images=images,
-        engine=engine,
-        tools=inputs.tree(TOOLS_SET),
-        out=out,
-        progress=progress,
-    )
+    with tempfile.TemporaryDirectory(prefix=".images-", dir=out) as scratch:
+        with progress.step("app disk: images"):
+            images = (
+                *(recipe.make(roots[recipe.name]) for recipe in recipes),
+                *read_brought(app, directory, Path(scratch)),
+            )
+        disk = build_app_disk(
+            app,
+            images=images,
+            engine=engine,
+            tools=inputs.tree(TOOLS_SET),
+            out=out,
+            progress=progress,
+        )
     with progress.step("app disk: bill of materials"):
         origins = {
             name: (roots[name], Packages.read(packages[name], inputs.store)) for name in packages

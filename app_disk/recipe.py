@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from app_disk.busybox import BUSYBOX_NAME, BUSYBOX_PACKAGE, busybox_image
 from app_disk.image import PAUSE_NAME, SERVER_NAME, Image, pause_image, server_image
-from app_disk.manifest import Fault, ManifestError
 from supply_chain.errors import LockError
 
 if TYPE_CHECKING:
@@ -66,15 +65,6 @@ RECIPES = {
 
 
 def app_recipes(app: App) -> tuple[Recipe, ...]:
-    """The recipes of the images that an application names, by name, and of the pods' own last.
-
-    Raises:
-        ManifestError: It names an image that there is no recipe for, or names one by a tag.
-    """
-    names = sorted({image.partition("@")[0] for image in app.images})
-    if unknown := [name for name in names if name not in RECIPES]:
-        raise ManifestError(
-            Fault.IMAGE,
-            f"expected images of {', '.join(sorted(RECIPES))}, without a tag; got {unknown}",
-        )
+    """The recipes of the images that an application names, by name, and of the pods' own last."""
+    names = sorted({image.partition("@")[0] for image in app.images} & RECIPES.keys())
     return (*(RECIPES[name] for name in names), PAUSE)

@@ -44,7 +44,8 @@ def app_disk_sbom(
         disk: The disk that was built.
         engine: The directory of the engine on it, if there is one.
         origins: By the name of an image: the root that its files were taken from, and the packages
-            that this root was made of.
+            that this root was made of. One that an application brings is named by its digest, and
+            what is in it is for its maker to say.
 
     Raises:
         SbomError: A file of an image is in none of its packages.
@@ -59,8 +60,8 @@ def app_disk_sbom(
         parts.append(model_part(json.loads((engine / "manifest.json").read_bytes())))
     inside = {}
     for image in disk.images:
-        tree, packages = origins[image.name]
-        found = list(image_parts(image, tree, packages))
+        origin = origins.get(image.name)
+        found = list(image_parts(image, *origin)) if origin is not None else []
         whole = image_part(image)
         inside[whole] = found
         parts += [whole, *found]

@@ -34,6 +34,7 @@ PACKAGES = {
     "pkg-config": "pkg-config",
     "qemu-img": "qemu-utils",
     "qemu-system-x86_64": "qemu-system-x86",
+    "skopeo": "skopeo",
     "swtpm": "swtpm",
     "swtpm_setup": "swtpm-tools",
     "tpm2_checkquote": "tpm2-tools",

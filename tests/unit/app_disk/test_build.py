@@ -157,6 +157,7 @@ def test_two_builds_give_the_same_disk_and_the_guest_reads_its_identity(
             disks.append(
                 build_locked_app_disk(
                     app,
+                    directory=manifests,
                     engine=engine,
                     inputs=inputs,
                     out=out,
