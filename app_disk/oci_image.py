@@ -13,7 +13,7 @@ import hashlib
 import zlib
 from typing import IO, TYPE_CHECKING, Annotated, Literal, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from app_disk.image import Image, ImageError
 from app_disk.layer import LayerError, build_layer
@@ -33,27 +33,23 @@ _LAYER_LIMIT = 16 << 30
 """Bytes of a layer when it is unpacked."""
 _CHUNK = 1 << 20
 
-_Digest = Annotated[
-    Sha256,
-    BeforeValidator(
-        lambda value: (
-            Sha256.from_hex(value.removeprefix("sha256:"))
-            if isinstance(value, str) and value.startswith("sha256:")
-            else value
-        )
-    ),
-]
+_DigestText = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
 
 
 class _Wire(BaseModel):
     # What else a manifest says (annotations, history) does not change what runs.
-    model_config = ConfigDict(frozen=True, extra="ignore", arbitrary_types_allowed=True)
+    model_config = ConfigDict(frozen=True, extra="ignore")
 
 
 class _Descriptor(_Wire):
     media_type: Annotated[str, Field(alias="mediaType")]
-    digest: _Digest
+    digest_text: Annotated[_DigestText, Field(alias="digest")]
     size: Annotated[int, Field(ge=0, le=_LAYER_LIMIT)]
+
+    @property
+    def digest(self) -> Sha256:
+        """Of the blob."""
+        return _digest(self.digest_text)
 
 
 class _Manifest(_Wire):
@@ -65,7 +61,7 @@ class _Manifest(_Wire):
 
 class _RootFs(_Wire):
     type: Literal["layers"]
-    diff_ids: tuple[_Digest, ...]
+    diff_ids: tuple[_DigestText, ...]
 
 
 class _Execution(_Wire):
@@ -109,7 +105,7 @@ def read_image(layout: ImageLayout, name: str, digest: Sha256, scratch: Path) ->
         zip(manifest.layers, config.rootfs.diff_ids, strict=True)
     ):
         layer = scratch / f"layer-{number}.tar"
-        _unpack(layout, blob, diff_id, layer)
+        _unpack(layout, blob, _digest(diff_id), layer)
         with layer.open("rb") as stream:
             merged.apply(stream)
         layer.unlink()
@@ -159,6 +155,10 @@ def _unpack(layout: ImageLayout, blob: _Descriptor, diff_id: Sha256, target: Pat
         packed.unlink()
     if got != diff_id:
         raise ImageError(f"layer {blob.digest}: expected the diff id {diff_id}, got {got}")
+
+
+def _digest(text: str) -> Sha256:
+    return Sha256.from_hex(text.removeprefix("sha256:"))
 
 
 def _copy_hashed(source: IO[bytes] | gzip.GzipFile, target: IO[bytes]) -> Sha256:
