@@ -102,15 +102,17 @@ def test_a_container_has_limits(about: Mapping[str, str]) -> None:
 
 
 def test_a_container_reads_the_measured_disk_and_writes_nowhere(about: Mapping[str, str]) -> None:
-    """The root is read-only, its files and the ConfigMap's come through dm-verity."""
+    """The root is read-only, its files and the ConfigMap's come through dm-verity; an emptyDir is memory."""
     mounts = {line.split()[4]: line for line in about["/proc/self/mountinfo"].splitlines()}
     assert mounts["/"].split()[5].split(",")[0] == "ro"
     assert " - erofs /dev/mapper/app " in mounts["/srv"]
     assert mounts["/srv"].split()[5].split(",")[0] == "ro"
     for place in ("/", "/etc", "/srv", "/dev", "/proc", "/sys", "/sys/fs/cgroup"):
         assert "done" not in about[f"write {place}"].splitlines(), place
-    # The same words where writing is allowed: memory of its own, within its limit.
-    assert about["write /dev/shm"] == "done"
+    # The same words where writing is allowed: memory of the pod, for data and within its limit.
+    assert about["write /tmp"] == "done"
+    assert {"rw", "nosuid", "nodev", "noexec"} <= {*mounts["/tmp"].split()[5].split(",")}
+    assert "size=1024k" in mounts["/tmp"]
 
 
 def test_n4_a_container_sees_neither_the_tpm_nor_the_guests_network(
