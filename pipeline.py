@@ -27,6 +27,7 @@ from deploy.qemu import probe, vm, vtpm
 from engine.gguf import MANIFEST, MODEL
 from engine.locked import build_locked_engine, engine_files, engine_input_digests
 from os_image import build as os_image
+from os_image.k3s import AIRGAP, K3S, check_airgap
 from os_image.predict.golden import golden_from_boot
 from os_image.predict.predict import platform_measurements, predict_azure_pcrs, predict_pcrs
 from os_image.probe import build_probe_disk
@@ -66,8 +67,11 @@ def declared_steps(site: Site) -> tuple[Step, ...]:
         return {name: root / name for name in named}
 
     inputs = {
-        APP_DISK: app_disk_inputs(app, lock),
-        OS_IMAGE: lock.input_digests(*os_image.LOCK_SETS),
+        APP_DISK: {
+            **app_disk_inputs(app, lock),
+            **({AIRGAP: lock.file(AIRGAP).sha256} if site.os_image.runtime == K3S else {}),
+        },
+        OS_IMAGE: lock.input_digests(*os_image.lock_names(site.os_image)),
         MEASURE: lock.input_digests("firmware", "tools", "kernel", "initrd"),
     }
     return (
@@ -79,7 +83,10 @@ def declared_steps(site: Site) -> tuple[Step, ...]:
             after=(ENGINE,),
             products=(app_disk.DISK, app_disk.DESCRIPTION, SBOM),
             code=code("app_disk", "disk", *_SBOM_CODE, but=("apps",)) | _own_files(root, site.app),
-            parameters={"app": site.app.relative_to(root).as_posix()},
+            parameters={
+                "app": site.app.relative_to(root).as_posix(),
+                "runtime": site.os_image.runtime,
+            },
             build=partial(_build_app_disk, site, app),
         ),
         Step(
@@ -89,7 +96,11 @@ def declared_steps(site: Site) -> tuple[Step, ...]:
             after=(),
             products=(os_image.DISK_NAME, os_image.UKI_NAME, os_image.DESCRIPTION_NAME, SBOM),
             code=code("os_image", "disk", *_SBOM_CODE, but=("predict", "probe.py")),
-            parameters={"name": site.os_image.name, "debug": site.os_image.debug},
+            parameters={
+                "name": site.os_image.name,
+                "debug": site.os_image.debug,
+                "runtime": site.os_image.runtime,
+            },
             build=partial(_build_os_image, site),
         ),
         Step(
@@ -280,9 +291,14 @@ def _build_no_engine(app: App, out: Path) -> None:
 
 
 def _build_app_disk(site: Site, app: App, out: Path) -> None:
+    airgap = None
+    if site.os_image.runtime == K3S:
+        airgap = site.inputs.path(site.lock.file(AIRGAP))
+        check_airgap(airgap)
     build_locked_app_disk(
         app,
         directory=site.app,
+        airgap=airgap,
         engine=site.workspace.build / ENGINE if app.needs_engine else None,
         inputs=site.inputs,
         out=out,

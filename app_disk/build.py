@@ -7,7 +7,7 @@ The file system's root, mounted by the guest at `/run/app`:
     /pods/NAME.yaml           each pod as podman plays it
     /config/NAME/KEY          the files of the ConfigMaps
     /network.nft              the NetworkPolicies as nftables rules
-    /images/                  a read-only image store for podman
+    /images/                  a read-only image store for podman, or OCI archives for k3s
     /engine/model.gguf        the model, if a pod mounts it
     /engine/manifest.json     what it is and was made from
 """
@@ -24,6 +24,7 @@ from uuid import UUID
 
 from app_disk.descriptor import canonical_json, describe_tree
 from app_disk.network import check_network, network_rules
+from app_disk.oci_archive import write_archives
 from app_disk.render import (
     config_files,
     kubernetes_manifest,
@@ -85,6 +86,7 @@ def build_app_disk(
     *,
     images: tuple[Image, ...],
     engine: Path | None,
+    airgap: Path | None = None,
     tools: Tree,
     out: Path,
     progress: Progress,
@@ -95,6 +97,7 @@ def build_app_disk(
         app: What its manifests say.
         images: The container images that it names, and the one that pods rest on.
         engine: The directory of its engine, `model.gguf` and `manifest.json`, if a pod mounts it.
+        airgap: The archive of k3s's own images, where k3s runs the pods and not podman.
         tools: The root that holds mkfs.erofs and veritysetup.
         out: An existing directory.
         progress: Where the work is told.
@@ -112,7 +115,7 @@ def build_app_disk(
     with tempfile.TemporaryDirectory(prefix=".app-disk-", dir=out) as name:
         stage = Path(name) / "root"
         with progress.step("app disk: files"):
-            write_root(stage, app, images=images, engine=engine)
+            write_root(stage, app, images=images, engine=engine, airgap=airgap)
         tree = _build_disk(stage, out / DISK, tools=tools, progress=progress)
         document = describe_disk(stage, tree=tree, images=images)
     (out / DESCRIPTION).write_bytes(canonical_json(document) + b"\n")
@@ -153,7 +156,14 @@ def check_engine(engine: Path) -> None:
         raise DigestMismatchError("engine/model.gguf", expected, got)
 
 
-def write_root(root: Path, app: App, *, images: Sequence[Image], engine: Path | None) -> None:
+def write_root(
+    root: Path,
+    app: App,
+    *,
+    images: Sequence[Image],
+    engine: Path | None,
+    airgap: Path | None = None,
+) -> None:
     """The files of the disk in the new directory `root`.
 
     Raises:
@@ -175,7 +185,11 @@ def write_root(root: Path, app: App, *, images: Sequence[Image], engine: Path | 
         (root / "engine").mkdir()
         for name in ("model.gguf", "manifest.json"):
             shutil.copyfile(engine / name, root / "engine" / name)
-    write_store(images, root / "images")
+    if airgap is None:
+        write_store(images, root / "images")
+    else:
+        write_archives([image for image in images if image.tag is None], root / "images")
+        shutil.copyfile(airgap, root / "images" / "k3s.tar")
     _normalise_modes(root)
 
 

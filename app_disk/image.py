@@ -61,6 +61,8 @@ class Image:
     """The image configuration; its digest is the image's id."""
     manifest: bytes
     """The image manifest; its digest names the image."""
+    origin: Path | None = None
+    """The layout that an application brought it in; None when it was made here."""
 
     @property
     def image_id(self) -> Sha256:

@@ -13,7 +13,7 @@ import shutil
 import tarfile
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, ClassVar
+from typing import IO, TYPE_CHECKING, ClassVar
 
 from supply_chain.digest import Sha256
 from supply_chain.errors import BuildError
@@ -91,12 +91,13 @@ def build_layer(entries: Iterable[Entry]) -> Layer:
     """
     ordered = _complete(entries)
     sink = _HashingSink()
-    # Like USTAR, with room for nothing but name, mode, owner, size, time and target; only a name
-    # that is too long for USTAR gets a header of its own.
-    with tarfile.open(fileobj=sink, mode="w|", format=tarfile.PAX_FORMAT) as archive:
-        for entry in ordered:
-            _add(archive, entry)
+    _write_tar(ordered, sink)
     return Layer(entries=ordered, digest=Sha256(sink.hasher.digest()), size_bytes=sink.size_bytes)
+
+
+def write_layer_stream(layer: Layer, stream: IO[bytes]) -> None:
+    """The tar stream that the layer's digest is of."""
+    _write_tar(layer.entries, stream)
 
 
 def write_layer(layer: Layer, directory: Path) -> None:
@@ -131,6 +132,14 @@ class _HashingSink(io.BufferedIOBase):
         self.hasher.update(view)
         self.size_bytes += len(view)
         return len(view)
+
+
+def _write_tar(entries: Iterable[Entry], stream: IO[bytes] | io.BufferedIOBase) -> None:
+    # Like USTAR, with room for nothing but name, mode, owner, size, time and target; only a name
+    # that is too long for USTAR gets a header of its own.
+    with tarfile.open(fileobj=stream, mode="w|", format=tarfile.PAX_FORMAT) as archive:
+        for entry in entries:
+            _add(archive, entry)
 
 
 def _complete(entries: Iterable[Entry]) -> tuple[Entry, ...]:

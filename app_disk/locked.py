@@ -45,6 +45,7 @@ def build_locked_app_disk(
     *,
     directory: Path,
     engine: Path | None,
+    airgap: Path | None = None,
     inputs: LockedInputs,
     out: Path,
     progress: Progress,
@@ -55,6 +56,7 @@ def build_locked_app_disk(
         app: What the application's manifests say.
         directory: Where the application is, with the images that it brings.
         engine: The directory of the engine, if a pod mounts it.
+        airgap: The archive of k3s's own images, where k3s runs the pods and not podman.
         inputs: The inputs; those of `app_disk_inputs` are used.
         out: An existing directory.
         progress: Where the work is told.
@@ -76,6 +78,7 @@ def build_locked_app_disk(
             app,
             images=images,
             engine=engine,
+            airgap=airgap,
             tools=inputs.tree(TOOLS_SET),
             out=out,
             progress=progress,

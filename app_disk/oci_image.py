@@ -113,7 +113,7 @@ def read_image(layout: ImageLayout, name: str, digest: Sha256, scratch: Path) ->
         whole = build_layer(merged.entries())
     except LayerError as exc:
         raise ImageError(f"{name}: {exc}") from exc
-    return Image(name=name, layer=whole, config=config_raw, manifest=raw)
+    return Image(name=name, layer=whole, config=config_raw, manifest=raw, origin=layout.path)
 
 
 def _check_config(name: str, config: _Config, *, layers: int) -> None:

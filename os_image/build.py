@@ -21,6 +21,7 @@ from disk.gpt import (
 )
 from disk.verity import VerityTree, build_verity, verity_salt
 from os_image.initrd import InitrdParts, build_initrd
+from os_image.k3s import K3S
 from os_image.kernel import Kernel
 from os_image.pe import authenticode_sha256, sections
 from os_image.rootfs import build_rootfs
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from supply_chain.progress import Progress
 
 LOCK_SETS = ("tools", "rootfs", "kernel", "initrd")
-"""The sets of the lock that an OS image is made from."""
+"""The sets of the lock that every OS image is made from."""
 DISK_NAME = "os.img"
 UKI_NAME = "uki.efi"
 DESCRIPTION_NAME = "os-image.json"
@@ -67,6 +68,11 @@ class OsImage:
     kernel_release: str
     verity: VerityTree
     partitions: tuple[Extent, ...]
+
+
+def lock_names(spec: OsImageSpec) -> tuple[str, ...]:
+    """What of the lock an OS image is made from: names of sets and files."""
+    return (*LOCK_SETS, K3S) if spec.runtime == K3S else LOCK_SETS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +112,7 @@ def build_os_image(
                 store=inputs.store,
                 tools=unpacked.tools,
                 kernel=unpacked.kernel,
+                k3s=inputs.path(inputs.lock.file(K3S)) if spec.runtime == K3S else None,
                 work=work,
             )
         with progress.step("root image and its hash tree"):

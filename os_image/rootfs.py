@@ -10,6 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from os_image.k3s import lay_k3s
 from os_image.own_files import (
     GUEST_PYTHON,
     HERE,
@@ -44,6 +45,7 @@ def build_rootfs(
     store: Store,
     tools: Tree,
     kernel: Kernel,
+    k3s: Path | None,
     work: Path,
 ) -> Path:
     """Return the directory `root` in `work`, with everything that the guest's disk will hold.
@@ -54,6 +56,7 @@ def build_rootfs(
         store: Where the packages are.
         tools: Where mmdebstrap and Python are.
         kernel: Where its modules are.
+        k3s: The program, where it is the runtime.
         work: An empty directory.
 
     Raises:
@@ -68,8 +71,10 @@ def build_rootfs(
     if spec.debug:
         lay_over(HERE / "rootfs_debug", root)
     write_guest(root)
+    if k3s is not None:
+        lay_k3s(root, k3s)
     early = {module.name for module in kernel.modules(spec.kernel.initrd_modules)}
-    modules = kernel.modules(spec.kernel.guest_modules)
+    modules = kernel.modules(spec.guest_modules)
     write_modules(root, kernel.release, [m for m in modules if m.name not in early])
     write_accounts(root, spec)
     write_identity(root, spec)

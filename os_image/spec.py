@@ -84,6 +84,12 @@ class DebugSpec(_Record):
     programs: Names
 
 
+class K3sSpec(_Record):
+    """What an image has in addition where k3s runs the pods; another image, other measurements."""
+
+    guest_modules: Names
+
+
 class OsImageSpec(_Record):
     """The content of `os-image.toml`."""
 
@@ -91,11 +97,14 @@ class OsImageSpec(_Record):
     name: str = Field(pattern=r"^[a-z][a-z0-9-]*$")
     debug: bool
     """Whether the image has a console with a root shell; `blindllama.debug=1` says so, measured."""
+    runtime: Literal["podman", "k3s"] = "podman"
+    """What runs the pods; k3s only where its files are in the lock (docs/adr/0016-k3s.md)."""
     kernel: KernelSpec
     rootfs: RootfsSpec
     users: Annotated[tuple[User, ...], BeforeValidator(_as_tuple)]
     groups: Annotated[tuple[Group, ...], BeforeValidator(_as_tuple)]
     when_debug: DebugSpec
+    when_k3s: K3sSpec
 
     @model_validator(mode="after")
     def _identities_are_unique(self) -> OsImageSpec:
@@ -121,6 +130,13 @@ class OsImageSpec(_Record):
     def programs(self) -> tuple[str, ...]:
         """Patterns of the programs that are in the image."""
         return self.rootfs.programs + (self.when_debug.programs if self.debug else ())
+
+    @property
+    def guest_modules(self) -> tuple[str, ...]:
+        """Modules of the kernel that the root file system has."""
+        return self.kernel.guest_modules + (
+            self.when_k3s.guest_modules if self.runtime == "k3s" else ()
+        )
 
     def command_line(self, *, root_hash: bytes, data_blocks: int) -> str:
         """The kernel's command line: which root file system, then how the kernel behaves."""

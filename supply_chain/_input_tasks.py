@@ -1,4 +1,4 @@
-"""Tasks about pinned inputs: `lock.update` and `inputs.fetch`."""
+"""Tasks about pinned inputs: `lock.update`, `inputs.fetch` and `inputs.add`."""
 
 from __future__ import annotations
 
@@ -6,13 +6,17 @@ import os
 from pathlib import Path
 
 from invoke import Collection, Context, task
+from pydantic import ValidationError
 
+from supply_chain.digest import sha256_file
+from supply_chain.errors import LockError, faults
 from supply_chain.front import told
 from supply_chain.inputs import fetch
 from supply_chain.inputs.debian import Archives
 from supply_chain.inputs.lock import (
     LOCK_NAME,
     WISHES_NAME,
+    PlainFile,
     lock_text,
     read_lock,
     read_wishes,
@@ -56,5 +60,33 @@ def fetch_inputs(_context: Context, only: list[str]) -> None:
     print(f"{len(lock.inputs(*only))} inputs are in {store.root}")
 
 
+@task(
+    positional=["file"],
+    help={
+        "file": "the file; the store gets a copy of it",
+        "name": "how a specification calls it",
+        "version": "which version it is, for people and for statements",
+    },
+)
+@told()
+def add(_context: Context, file: str, name: str, version: str) -> None:
+    """Put a file that no archive of packages has into the lock and into the store."""
+    source, target = Path(file), ROOT / LOCK_NAME
+    digest = sha256_file(source)
+    Store(Workspace.at(ROOT, os.environ).store).put(source, digest)
+    try:
+        added = PlainFile(
+            name=name,
+            version=version,
+            filename=source.name,
+            size=source.stat().st_size,
+            sha256=digest,
+        )
+    except ValidationError as exc:
+        raise LockError(f"{source.name}: {faults(exc)}") from exc
+    replace_file(target, lock_text(read_lock(target).with_file(added)).encode())
+    print(f"{digest.hex}  {added.title}")
+
+
 lock_tasks = Collection("lock", update=update)
-input_tasks = Collection("inputs", fetch=fetch_inputs)
+input_tasks = Collection("inputs", fetch=fetch_inputs, add=add)

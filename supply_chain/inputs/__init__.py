@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 
 from supply_chain.errors import FetchError
 from supply_chain.inputs.debian import Archives, fetch_debian
-from supply_chain.inputs.lock import DebianPackage, Wheel
+from supply_chain.inputs.lock import DebianPackage, PlainFile, Wheel
 from supply_chain.inputs.wheel import fetch_wheels
 from supply_chain.workspace import held
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from supply_chain.inputs.lock import Lock
+    from supply_chain.inputs.lock import Input, Lock
     from supply_chain.inputs.store import Store
     from supply_chain.progress import Progress
 
@@ -53,6 +53,13 @@ def fetch(
         return
     if offline:
         raise _not_fetched(missing)
+    for item in missing:
+        if isinstance(item, PlainFile):
+            raise FetchError(
+                f"{item.title}: expected in the store, since no archive has it, got none; get the "
+                f"file and run `./do invoke inputs.add FILE --name {item.name} "
+                f"--version {item.version}`"
+            )
     # Two runs that share a store would write the same unfinished downloads.
     with held(
         store.root.with_name(f"{store.root.name}.lock"),
@@ -68,7 +75,7 @@ def fetch(
         fetch_wheels(wheels, store, environ=environ, progress=progress)
 
 
-def _not_fetched(missing: Sequence[DebianPackage | Wheel]) -> FetchError:
+def _not_fetched(missing: Sequence[Input]) -> FetchError:
     rest = len(missing) - 1
     others = f" and {rest} other input{'s' if rest > 1 else ''}" if rest else ""
     return FetchError(

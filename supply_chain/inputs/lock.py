@@ -108,6 +108,25 @@ class Wheel(_Record):
         return self.filename
 
 
+class PlainFile(_Record):
+    """One file that no archive of packages has: whoever needs it puts it into the store."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9.-]*$")
+    version: str
+    filename: str = Field(pattern=r"^[A-Za-z0-9_.+-]+$")
+    size: int = Field(gt=0)
+    """Bytes."""
+    sha256: Digest
+
+    @property
+    def title(self) -> str:
+        """How messages and statements name it: its file name with its version before it."""
+        return f"{self.version}/{self.filename}"
+
+
+Input = DebianPackage | Wheel | PlainFile
+
+
 class ArchiveDate(_Record):
     """When a suite was published in the state that the lock records."""
 
@@ -124,6 +143,7 @@ class Lock(_Record):
     archives: Annotated[tuple[ArchiveDate, ...], BeforeValidator(_as_tuple)]
     wheels: Annotated[tuple[Wheel, ...], BeforeValidator(_as_tuple)]
     debs: Annotated[tuple[DebianPackage, ...], BeforeValidator(_as_tuple)]
+    files: Annotated[tuple[PlainFile, ...], BeforeValidator(_as_tuple)] = ()
 
     @model_validator(mode="after")
     def _one_version_per_set(self) -> Self:
@@ -171,12 +191,36 @@ class Lock(_Record):
             f"no wheel {name!r} in the lock, only {', '.join(w.name for w in self.wheels)}"
         )
 
-    def inputs(self, *names: str) -> tuple[DebianPackage | Wheel, ...]:
-        """All inputs of some sets and wheels, each once; of everything when none is named."""
+    def file(self, name: str) -> PlainFile:
+        """The plain file of that name.
+
+        Raises:
+            LockError: There is no such file.
+        """
+        for found in self.files:
+            if found.name == name:
+                return found
+        raise LockError(
+            f"no file {name!r} in the lock; `./do invoke inputs.add FILE --name {name} "
+            "--version VERSION` puts one into it"
+        )
+
+    def with_file(self, added: PlainFile) -> Lock:
+        """The lock with this file, in the place of another one of its name."""
+        others = [found for found in self.files if found.name != added.name]
+        files = tuple(sorted((*others, added), key=lambda found: found.name))
+        return self.model_copy(update={"files": files})
+
+    def inputs(self, *names: str) -> tuple[Input, ...]:
+        """All inputs of some sets, wheels and files, each once; of everything when none is named."""
         wheels = {wheel.name for wheel in self.wheels}
-        found: dict[Sha256, DebianPackage | Wheel] = {}
-        for name in names or (*self.sets, *sorted(wheels)):
-            group = (self.wheel(name),) if name in wheels else self.debian(name)
+        files = {file.name for file in self.files}
+        found: dict[Sha256, Input] = {}
+        for name in names or (*self.sets, *sorted(wheels), *sorted(files)):
+            if name in files:
+                group: tuple[Input, ...] = (self.file(name),)
+            else:
+                group = (self.wheel(name),) if name in wheels else self.debian(name)
             found.update({item.sha256: item for item in group})
         return tuple(found.values())
 
@@ -247,6 +291,7 @@ def lock_text(lock: Lock) -> str:
         ("archives", lock.archives),
         ("wheels", lock.wheels),
         ("debs", lock.debs),
+        *([("files", lock.files)] if lock.files else []),
     ):
         lines.append(f"{field} = [")
         lines.extend(f"  {_inline(entry)}," for entry in entries)

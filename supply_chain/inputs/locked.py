@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Self
 
-    from supply_chain.inputs.lock import DebianPackage, Lock, Wheel
+    from supply_chain.inputs.lock import DebianPackage, Input, Lock
     from supply_chain.inputs.tree import Tree
     from supply_chain.workspace import Workspace
 
@@ -38,7 +38,7 @@ class LockedInputs:
         lock = lock or read_lock(workspace.root / LOCK_NAME)
         return cls(lock=lock, store=Store(workspace.store), trees=workspace.trees)
 
-    def path(self, item: DebianPackage | Wheel) -> Path:
+    def path(self, item: Input) -> Path:
         """The file of an input."""
         return self.store.path(item.sha256)
 

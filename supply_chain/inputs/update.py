@@ -83,7 +83,8 @@ def resolve_lock(
         or resolve_wheel(name, wish.version, store, environ=environ, progress=progress)
         for name, wish in sorted(wishes.wheels.items())
     )
-    return Lock(version=1, archives=tuple(apt.dates()), wheels=wheels, debs=debs)
+    files = old.files if old else ()
+    return Lock(version=1, archives=tuple(apt.dates()), wheels=wheels, debs=debs, files=files)
 
 
 def lock_changes(old: Lock | None, new: Lock) -> list[Change]:

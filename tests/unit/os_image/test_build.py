@@ -46,6 +46,7 @@ def test_the_production_root_is_what_the_specification_says(
         store=store,
         tools=tools,
         kernel=Kernel(locked_tree("kernel", lock, store).root),
+        k3s=None,
         work=tmp_path,
     )
     paths = [path for path in root.rglob("*") if path.is_symlink() or path.is_file()]

@@ -6,16 +6,20 @@ from pathlib import Path
 import pytest
 
 from supply_chain.digest import sha256_bytes
-from supply_chain.errors import LockError
+from supply_chain.errors import FetchError, LockError
+from supply_chain.inputs import fetch
 from supply_chain.inputs.lock import (
     LOCK_NAME,
     WISHES_NAME,
     Lock,
+    PlainFile,
     Wheel,
     lock_text,
     read_lock,
     read_wishes,
 )
+from supply_chain.inputs.store import Store
+from supply_chain.progress import SilentProgress
 from tests.unit.supply_chain.inputs.samples import DATE, lock_of, package
 
 WHEEL = Wheel(
@@ -137,3 +141,40 @@ def test_this_checkouts_lock_is_as_update_writes_it(lock: Lock, checkout: Path) 
 def test_this_checkouts_lock_holds_no_address(checkout: Path) -> None:
     for name in (LOCK_NAME, WISHES_NAME):
         assert "://" not in (checkout / name).read_text("utf-8")
+
+
+FILE = PlainFile(
+    name="k3s",
+    version="v1.33.0",
+    filename="k3s",
+    size=6,
+    sha256=sha256_bytes(b"a file"),
+)
+
+
+def test_a_file_of_no_archive_is_kept_in_the_lock(tmp_path: Path) -> None:
+    lock = LOCK.with_file(FILE)
+
+    assert read_lock(write(tmp_path, lock_text(lock))) == lock
+    assert lock.inputs("k3s") == (FILE,)
+    assert FILE in lock.inputs()
+    assert lock.input_digests("k3s") == {"v1.33.0/k3s": FILE.sha256}
+    assert lock.with_file(FILE.model_copy(update={"version": "v2"})).file("k3s").version == "v2"
+    # A lock without one is written as it always was.
+    assert "files" not in lock_text(LOCK)
+
+
+def test_a_file_that_is_not_in_the_lock_is_named_with_the_remedy() -> None:
+    with pytest.raises(LockError, match=r"inputs\.add FILE --name k3s") as caught:
+        LOCK.file("k3s")
+
+    assert caught.value.code == "build.lock"
+
+
+def test_a_file_that_is_not_in_the_store_cannot_be_fetched(tmp_path: Path) -> None:
+    lock, store = LOCK.with_file(FILE), Store(tmp_path / "store")
+    with pytest.raises(FetchError, match=r"inputs\.add FILE --name k3s --version v1\.33\.0"):
+        fetch(lock, ["k3s"], store, SilentProgress(), environ={})
+
+    store.put(b"a file", FILE.sha256)
+    fetch(lock, ["k3s"], store, SilentProgress(), environ={})
