@@ -57,7 +57,7 @@ def test_an_application_without_a_model_has_the_word_none_for_an_engine(
         "name": "hello",
     }
     assert here.release_name == "hello"
-    assert disk.parameters == {"app": "app_disk/apps/hello"}
+    assert disk.parameters == {"app": "app_disk/apps/hello", "runtime": "podman"}
     assert "source/app_disk/apps/hello/manifests/ingress.yaml" in source_files(here)
 
 
