@@ -82,7 +82,8 @@ def test_a_page_is_served_and_the_guests_own_paths_are_not_the_applications(
 
 def test_a_container_is_nobody_with_no_rights(about: Mapping[str, str]) -> None:
     """Not root inside, a number of its own outside; no capability, nothing to be gained."""
-    status = dict(line.split(":\t", 1) for line in about["/proc/self/status"].splitlines())
+    lines = (line.partition(":") for line in about["/proc/self/status"].splitlines())
+    status = {name: value.strip() for name, _, value in lines}
     assert status["Uid"].split() == ["65532"] * 4
     assert status["Gid"].split() == ["65532"] * 4
     for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"):
