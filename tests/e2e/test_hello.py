@@ -27,7 +27,7 @@ NAMESPACE = 65536
 FIRST = 1048576
 """Of the numbers in os_image/guest/files/etc/subuid."""
 DEVICES = {
-    *("console", "core", "fd", "full", "mqueue", "null", "ptmx", "pts", "random", "shm", "stderr"),
+    *("core", "fd", "full", "mqueue", "null", "ptmx", "pts", "random", "shm", "stderr"),
     *("stdin", "stdout", "tty", "urandom", "zero"),
 }
 
