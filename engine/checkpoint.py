@@ -11,7 +11,6 @@ import mmap
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from supply_chain.errors import BuildError, faults
@@ -23,8 +22,8 @@ if TYPE_CHECKING:
     import numpy as np
 
 CONFIG = "config.json"
-CARD = "README.md"
 _SUFFIX = ".safetensors"
+_INDEX = "model.safetensors.index.json"
 _HEADER_AT = 8
 _MOST_HEADER_BYTES = 100_000_000
 """The limit of the format's own library."""
@@ -120,30 +119,8 @@ def open_checkpoint(folder: Path) -> Checkpoint:
             tensors[name] = tensor
     if not tensors:
         raise CheckpointError(f"weights: expected a file *{_SUFFIX}, got none")
+    _check_index(folder, tensors)
     return Checkpoint(folder=folder, config=config, tensors=tensors)
-
-
-def stated_licence(folder: Path) -> str:
-    """The licence that a checkpoint's model card states, which becomes the model's; else empty.
-
-    Raises:
-        CheckpointError: The head of the card is not YAML.
-
-    Source: Hugging Face, Model Cards, "Model card metadata".
-    """
-    path = folder / CARD
-    if not path.is_file():
-        return ""
-    opened, _, rest = path.read_text(encoding="utf-8", errors="replace").partition("---\n")
-    head, closed, _ = rest.partition("\n---")
-    if opened.strip() or not closed:
-        return ""
-    try:
-        stated = yaml.safe_load(head)
-    except yaml.YAMLError as exc:
-        raise CheckpointError(f"{CARD}: expected YAML between its lines ---: {exc}") from exc
-    licence = stated.get("license") if isinstance(stated, dict) else None
-    return licence if isinstance(licence, str) else ""
 
 
 def hide_tensors(path: Path, names: frozenset[str]) -> None:
@@ -162,6 +139,23 @@ def hide_tensors(path: Path, names: frozenset[str]) -> None:
             file.seek(_HEADER_AT)
             text = json.dumps(kept, separators=(",", ":"), ensure_ascii=False)
             file.write(text.encode().ljust(size))
+
+
+def _check_index(folder: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Refuse a checkpoint in parts of which one is missing."""
+    path = folder / _INDEX
+    if not path.is_file():
+        return
+    try:
+        where = json.loads(path.read_bytes())["weight_map"]
+        absent = sorted({str(where[name]) for name in where.keys() - tensors.keys()})
+    except (ValueError, KeyError, TypeError, AttributeError) as exc:
+        raise CheckpointError(f"{_INDEX}: expected an index of tensors: {exc!r}") from exc
+    if absent:
+        raise CheckpointError(
+            f"{_INDEX}: expected all of its tensors, got none of some in {', '.join(absent)}; "
+            "name every part of the checkpoint"
+        )
 
 
 def _tensors(path: Path) -> Iterator[tuple[str, Tensor]]:

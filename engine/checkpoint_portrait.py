@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from engine.checkpoint import CONFIG, CheckpointError, open_checkpoint, stated_licence
+from engine.checkpoint import CONFIG, open_checkpoint
+from engine.checkpoint_text import chat_templates, stated_licence
 from engine.portrait import printable
 from supply_chain.digest import sha256_bytes, sha256_file
 
@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-_TOKENIZER = "tokenizer_config.json"
-_TEMPLATE_FILES = ("chat_template.jinja", "chat_template.json")
 _SHOWN = (".safetensors", ".json", ".model", ".txt", ".jinja", ".md")
 
 
@@ -58,29 +56,11 @@ def portray_checkpoint(folder: Path) -> str:
 
 
 def _templates(folder: Path) -> Iterator[str]:
-    found = list(_found_templates(folder))
+    found = chat_templates(folder)
     if not found:
         yield from ("", "chat template: none")
-    for name, text in found:
-        digest = sha256_bytes(text.encode("utf-8", "surrogatepass")).hex
-        yield from ("", f"{printable(name)}: a program that the server runs, sha256 {digest}")
-        yield from (f"  | {printable(line)}" for line in text.split("\n"))
-
-
-def _found_templates(folder: Path) -> Iterator[tuple[str, str]]:
-    for name in _TEMPLATE_FILES:
-        if (folder / name).is_file():
-            yield name, (folder / name).read_text(encoding="utf-8", errors="replace")
-    path = folder / _TOKENIZER
-    if not path.is_file():
-        return
-    try:
-        said = json.loads(path.read_bytes())
-    except ValueError as exc:
-        raise CheckpointError(f"{_TOKENIZER}: expected JSON: {exc}") from exc
-    template: Any = said.get("chat_template") if isinstance(said, dict) else None
-    if isinstance(template, str):
-        yield f"{_TOKENIZER} chat_template", template
-    elif template is not None:
-        # Several by name; whatever else it is, it is shown.
-        yield f"{_TOKENIZER} chat_template", json.dumps(template, indent=1)
+    for template in found:
+        digest = sha256_bytes(template.text.encode("utf-8", "surrogatepass")).hex
+        yield ""
+        yield f"{printable(template.where)}: a program that the server runs, sha256 {digest}"
+        yield from (f"  | {printable(line)}" for line in template.text.split("\n"))

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from engine.checkpoint import CONFIG, Checkpoint, CheckpointError
+from engine.checkpoint_text import chat_templates
 from supply_chain.errors import BuildError
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from gguf import GGUFReader, ReaderTensor
 
 _ROPE_FACTORS = "rope_freqs.weight"
+_TEMPLATE = "tokenizer.chat_template"
 
 
 class ConversionError(BuildError):
@@ -174,12 +176,13 @@ def check_conversion(checkpoint: Checkpoint, converted: GGUFReader) -> int:
 
     Raises:
         CheckpointError: Its family is not converted, or it has a tensor that its family has not.
-        ConversionError: A tensor or a number is missing, added or different.
+        ConversionError: A tensor, a number or a chat template is missing, added or different.
     """
     import numpy as np  # noqa: PLC0415 - it takes longer than all that a kept engine needs
 
     family = family_of(checkpoint)
     _check_numbers(checkpoint, family, converted)
+    _check_templates(checkpoint, converted)
     made = {str(tensor.name): tensor for tensor in converted.tensors}
     factors = _rope_factors(checkpoint.config)
     if factors is not None:
@@ -237,6 +240,21 @@ def _check_numbers(checkpoint: Checkpoint, family: Family, converted: GGUFReader
             raise ConversionError(
                 f"metadata {name}: expected {expected}, as {CONFIG} says in {key}, got {got}"
             )
+
+
+def _check_templates(checkpoint: Checkpoint, converted: GGUFReader) -> None:
+    """A template is a program: one that the checkpoint has not got in no other way."""
+    published = {template.text for template in chat_templates(checkpoint.folder)}
+    names = [name for name in converted.fields if name.startswith(_TEMPLATE)]
+    for name in names:
+        value = converted.fields[name].contents()
+        # Beside several templates stands the list of their names.
+        if isinstance(value, str) and value not in published:
+            raise ConversionError(
+                f"metadata {name}: expected a published chat template, got another"
+            )
+    if published and not names:
+        raise ConversionError(f"metadata {_TEMPLATE}: expected the published one, got none")
 
 
 def _number(config: Mapping[str, Any], key: str) -> float | None:

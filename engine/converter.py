@@ -82,8 +82,12 @@ def convert_checkpoint(
                 Bind(host=folder, inside=str(_MODEL), read_only=True),
                 Bind(host=made, inside=str(_OUT), read_only=False),
             ],
-            # In Debian, a script of the package links these two among the other libraries.
-            env={"LD_LIBRARY_PATH": f"{_LIBRARIES}/blas:{_LIBRARIES}/lapack"},
+            env={
+                # In Debian, a script of the package links these two among the other libraries.
+                "LD_LIBRARY_PATH": f"{_LIBRARIES}/blas:{_LIBRARIES}/lapack",
+                # The names of several chat templates go through a set.
+                "PYTHONHASHSEED": "0",
+            },
         )
     (made / out.name).rename(out)
     made.rmdir()

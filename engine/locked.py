@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from engine.checkpoint import stated_licence
+from engine.checkpoint_text import stated_licence
 from engine.converter import CONVERTER_SET, convert_checkpoint
 from engine.gguf import Engine, build_engine
 from engine.licence import check_licence

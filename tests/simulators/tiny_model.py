@@ -46,6 +46,7 @@ def tiny_llama(
     dtype: str = "BF16",
     parts: int = 1,
     rotation: Mapping[str, Any] | None = None,
+    templates: list[dict[str, str]] | None = None,
 ) -> dict[str, np.ndarray]:
     """The weights of a two-layer Llama, which lies in `folder` with a SentencePiece tokenizer.
 
@@ -56,6 +57,7 @@ def tiny_llama(
         dtype: The type of its tensors in the file: `BF16`, `F16` or `F32`.
         parts: In how many files they lie, with an index when more than one.
         rotation: `rope_scaling` of its configuration, which newer Llamas have.
+        templates: Several chat templates by name, in the place of one.
     """
     vocabulary = 3 + 256 + len(_WORDS)
     random = np.random.default_rng(seed)
@@ -105,7 +107,7 @@ def tiny_llama(
         "bos_token": "<s>",
         "eos_token": "</s>",
         "unk_token": "<unk>",
-        "chat_template": TEMPLATE,
+        "chat_template": TEMPLATE if templates is None else templates,
     }
     _write_json(folder / "tokenizer_config.json", tokenizer)
     return _write_weights(folder, tensors, dtype, parts)

@@ -22,6 +22,7 @@ from tests.simulators.tiny_model import (
     KEY_HEADS,
     LAYERS,
     LLAMA3_ROTATION,
+    TEMPLATE,
     WIDTH,
     tiny_llama,
 )
@@ -138,6 +139,26 @@ def test_a_tensor_in_two_files_is_refused(folder: Path) -> None:
     assert caught.value.code == "engine.checkpoint"
 
 
+def test_a_missing_part_is_named(tmp_path: Path) -> None:
+    tiny_llama(tmp_path / "m", parts=3)
+    (tmp_path / "m" / "model-00002-of-00003.safetensors").unlink()
+
+    with pytest.raises(CheckpointError, match="some in model-00002-of-00003.safe") as caught:
+        open_checkpoint(tmp_path / "m")
+
+    assert caught.value.code == "engine.checkpoint"
+
+
+@pytest.mark.parametrize("text", ["{", "{}", "[]", '{"weight_map": 1}'])
+def test_a_malformed_index_is_refused(folder: Path, text: str) -> None:
+    (folder / "model.safetensors.index.json").write_text(text)
+
+    with pytest.raises(CheckpointError, match="expected an index of tensors") as caught:
+        open_checkpoint(folder)
+
+    assert caught.value.code == "engine.checkpoint"
+
+
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
@@ -195,9 +216,12 @@ def convert(folder: Path, tmp_path: Path) -> Callable[..., Path]:
         *,
         tensors: dict[str, np.ndarray | None] | None = None,
         numbers: dict[str, float] | None = None,
+        template: str | None = TEMPLATE,
     ) -> Path:
         path = tmp_path / "converted.gguf"
         writer = GGUFWriter(path, "llama")
+        if template is not None:
+            writer.add_chat_template(template)
         values: dict[str, float] = {
             "block_count": LAYERS,
             "context_length": CONTEXT,
@@ -280,6 +304,21 @@ def test_a_conversion_that_differs_is_refused(
     message: str,
 ) -> None:
     converted = open_model(convert(tensors=tensors, numbers=numbers))
+
+    with pytest.raises(ConversionError, match=message) as caught:
+        check_conversion(open_checkpoint(folder), converted)
+
+    assert caught.value.code == "engine.conversion"
+
+
+@pytest.mark.parametrize(
+    ("template", "message"),
+    [("{{ other }}", "expected a published chat template"), (None, "expected the published one")],
+)
+def test_a_chat_template_that_nobody_published_is_refused(
+    folder: Path, convert: Callable[..., Path], template: str | None, message: str
+) -> None:
+    converted = open_model(convert(template=template))
 
     with pytest.raises(ConversionError, match=message) as caught:
         check_conversion(open_checkpoint(folder), converted)

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from engine.checkpoint import CheckpointError, stated_licence
+from engine.checkpoint import CheckpointError
 from engine.checkpoint_portrait import portray_checkpoint
+from engine.checkpoint_text import stated_licence
 from supply_chain.digest import sha256_bytes, sha256_file
 from tests.simulators.tiny_model import TEMPLATE, tiny_llama
 
@@ -46,7 +47,8 @@ def test_templates_in_files_and_by_name_are_shown(folder: Path) -> None:
 
     assert "chat_template.jinja: a program" in shown
     assert "  | {{ one }}\n  | {{ \\x1b[2J }}\n" in shown
-    assert '"template": "{{ two }}"' in shown
+    assert "tokenizer_config.json, tools: a program" in shown
+    assert "  | {{ two }}\n" in shown
 
 
 @pytest.mark.parametrize(
@@ -80,12 +82,18 @@ def test_what_is_absent_is_said(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "text"), [("README.md", "---\na: [\n---\n"), ("tokenizer_config.json", "{")]
+    ("name", "text"),
+    [
+        ("README.md", "---\na: [\n---\n"),
+        ("tokenizer_config.json", "{"),
+        ("tokenizer_config.json", '{"chat_template": 1}'),
+        ("chat_template.json", '{"chat_template": [{"name": "default"}]}'),
+    ],
 )
 def test_a_malformed_file_is_named(folder: Path, name: str, text: str) -> None:
     (folder / name).write_text(text)
 
-    with pytest.raises(CheckpointError, match=f"{name}: expected") as caught:
+    with pytest.raises(CheckpointError, match=f"{name}: .*expected") as caught:
         portray_checkpoint(folder)
 
     assert caught.value.code == "engine.checkpoint"

@@ -37,6 +37,10 @@ from supply_chain.workspace import Workspace
 from tests.simulators.tiny_model import LLAMA3_ROTATION, TEMPLATE, tiny_gpt2, tiny_llama
 
 LICENCES = {"llama": "Apache-2.0", "gpt2": "MIT"}
+TEMPLATES = [
+    {"name": "default", "template": TEMPLATE},
+    *({"name": name, "template": f"{{{{ {name} }}}}"} for name in ("tools", "rag", "code", "sql")),
+]
 ONE = pytest.mark.parametrize("built", ["llama"], indirect=True)
 """For what does not depend on the family: a conversion takes seconds."""
 TENSORS = {"llama": 22, "gpt2": 28}
@@ -92,7 +96,7 @@ def built(
     root = tmp_path_factory.mktemp(family)
     folder = root / f"my-{family}-7b-chat"
     if family == "llama":
-        tiny_llama(folder, parts=2, rotation=LLAMA3_ROTATION)
+        tiny_llama(folder, parts=2, rotation=LLAMA3_ROTATION, templates=TEMPLATES)
     else:
         published = read_spec(checkout / "engine" / "engine.toml").weights
         assert isinstance(published, WheelWeights)
@@ -237,7 +241,8 @@ def test_the_folder_and_the_run_leave_no_trace_in_the_bytes(
     assert sorted(path.name for path in (tmp_path / "engine").iterdir()) == [MANIFEST, MODEL]
     text = portray(again.model)
     assert "elsewhere" not in text
-    assert f"| {TEMPLATE}" in text
+    for template in TEMPLATES:
+        assert f"| {template['template']}\n" in text
 
 
 @pytest.mark.root
