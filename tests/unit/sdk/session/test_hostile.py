@@ -6,6 +6,8 @@ the prompt. `EARLY` strikes before anything was attested, `LATER` after a reques
 
 from __future__ import annotations
 
+import http.client
+import io
 from collections.abc import Callable
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler
@@ -25,6 +27,28 @@ from tests.unit.sdk.session.conftest import KEY, OTHER_KEY
 JSON = {"Content-Type": "application/json"}
 HEAD = b"HTTP/1.1 200 x\r\nContent-Type: application/json\r\n"
 CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
+INTERIM = b"HTTP/1.1 100 x\r\nA: b\r\n\r\n"
+
+
+class _Recorded:
+    """Bytes in the place of a socket."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+
+    def makefile(self, _mode: str) -> io.BytesIO:
+        return io.BytesIO(self._data)
+
+
+def counts_heads() -> bool:
+    """Whether this Python's http.client gives up after so many interim answers."""
+    response = http.client.HTTPResponse(_Recorded(INTERIM * 5000 + HEAD + b"\r\n"))  # type: ignore[arg-type] # only makefile is called
+    try:
+        response.begin()
+    except http.client.HTTPException:
+        return True
+    return False
+
 
 each_transport = pytest.mark.parametrize("transport", TRANSPORTS)
 
@@ -118,7 +142,9 @@ EARLY = {
     ),
     "T4 endless headers": answer("evidence.status", Answer(raw=HEAD + b"A: b\r\n" * 200)),
     "T4 endless heads": answer(
-        "format.too_large", Answer(raw=b"HTTP/1.1 100 x\r\nA: b\r\n\r\n" * 130_000)
+        # Newer Pythons count them and give up first.
+        "evidence.status" if counts_heads() else "format.too_large",
+        Answer(raw=INTERIM * 130_000),
     ),
     "T4 dies in the evidence": answer(
         "evidence.status", Answer(raw=HEAD + b"Content-Length: 9\r\n\r\n{}")
