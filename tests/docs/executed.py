@@ -49,6 +49,8 @@ ELSEWHERE: Mapping[str, str] = MappingProxyType(
         "./do invoke chain.serve": "tests/unit/supply_chain/test_chain_tasks.py",
         "./do invoke chain.monitor --url": "tests/unit/supply_chain/local_sigstore/test_monitor.py",
         "./do invoke engine.verify-signature": "tests/unit/engine/test_signature.py",
+        "./do invoke inputs.add": "tests/unit/supply_chain/inputs/test_add.py",
+        "./do invoke app-disk.pull": "tests/unit/app_disk/test_brought.py",
         "./do invoke os-image.issuers": "tests/unit/os_image/test_issuers.py",
         "./do invoke engine.fits": "tests/unit/engine/test_trtllm.py",
         "./do invoke index.": "tests/unit/supply_chain/repository/test_page.py",

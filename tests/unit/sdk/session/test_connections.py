@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
 from http.server import BaseHTTPRequestHandler
 
@@ -67,16 +68,19 @@ def test_t4_an_answer_before_the_question(session: AttestedSession, server: Serv
 def test_t4_an_answer_that_waits_in_the_connection(
     session: AttestedSession, server: Server
 ) -> None:
+    # In one record, so that all of it is there at once.
+    record = b"HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\ngenuine" + FORGED * 200
+
     def answer_twice(handler: BaseHTTPRequestHandler) -> None:
-        # More than a reader takes at once (8 KiB; a whole record since Python 3.14): the rest waits
-        # inside the TLS layer, and behind it.
-        genuine = b"HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\ngenuine"
-        handler.wfile.write(genuine + FORGED * (65_536 // len(FORGED)))
+        handler.wfile.write(record)
 
     server.application = answer_twice
     assert session.get("/").content == b"genuine"
     assert session.get("/").content == b"genuine"
-    assert (server.attestations, server.handshakes) == (1, 2)
+    # What a reader does not take at once waits inside the TLS layer, and ends the connection. Since
+    # Python 3.14 it takes the whole record, and what is too much goes with the answer.
+    waits = len(record) > io.DEFAULT_BUFFER_SIZE
+    assert (server.attestations, server.handshakes) == (1, 2 if waits else 1)
 
 
 def compressed(handler: BaseHTTPRequestHandler) -> None:
