@@ -1,7 +1,7 @@
 """The code that runs inside the virtual machine.
 
-It is copied into the image as it stands here and needs nothing but Debian's Python, `cryptography`
-and `tpm2_pytss`. A client never imports it and it never imports the client: the two meet only in
+It is copied into the image as it stands here and needs nothing but Debian's Python and
+`cryptography`. A client never imports it and it never imports the client: the two meet only in
 bytes, and the files under `tests/golden` hold both sides to the same ones.
 
 In the order in which a boot runs them:

@@ -1,21 +1,13 @@
-"""Extending a PCR with one TPM command, without a TPM library.
-
-The measured setup runs before everything else and waits for nothing; loading the TSS costs seconds
-under emulation, and all that is needed of it is these 65 bytes.
+"""Extending a PCR: one TPM command of 65 bytes.
 
 Source: TCG TPM 2.0 Library, Part 3, TPM2_PCR_Extend; Part 1, password authorization sessions.
 """
 
 import hashlib
-import os
 import struct
-from collections.abc import Callable
-from pathlib import Path
 
 from os_image.guest.errors import TpmError
-
-Transport = Callable[[bytes], bytes]
-"""Sends one command to a TPM and returns its response."""
+from os_image.guest.transport import HEADER, Transport
 
 _ST_SESSIONS = 0x8002
 _CC_PCR_EXTEND = 0x0182
@@ -24,10 +16,7 @@ _ALG_SHA256 = 0x000B
 _COMMAND = struct.Struct(">HIIIIIHBHIH32s")
 """Tag, size, command code, PCR handle; size of the authorisation area, session handle, nonce size,
 attributes, size of the empty password; count of digests, algorithm, digest."""
-_RESPONSE = struct.Struct(">HII")
-"""Tag, size, response code."""
 _AUTHORISATION_SIZE = 9
-_RESPONSE_LIMIT = 4096
 
 
 def extend_command(index: int, data: bytes) -> bytes:
@@ -55,22 +44,8 @@ def extend_pcr(transport: Transport, index: int, data: bytes) -> None:
         TpmError: The TPM did not confirm it.
     """
     response = transport(extend_command(index, data))
-    if len(response) < _RESPONSE.size:
+    if len(response) < HEADER.size:
         raise TpmError(f"extend of PCR {index}: expected a response, got {len(response)} bytes")
-    _, _, code = _RESPONSE.unpack_from(response)
+    _, _, code = HEADER.unpack_from(response)
     if code != 0:
         raise TpmError(f"extend of PCR {index}: expected response code 0, got {code:#x}")
-
-
-def device_transport(device: Path) -> Transport:
-    """A transport to the kernel's TPM device: one write, one read."""
-
-    def send(command: bytes) -> bytes:
-        handle = os.open(device, os.O_RDWR | os.O_CLOEXEC)
-        try:
-            os.write(handle, command)
-            return os.read(handle, _RESPONSE_LIMIT)
-        finally:
-            os.close(handle)
-
-    return send

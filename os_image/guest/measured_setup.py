@@ -23,8 +23,9 @@ from os_image.guest import runtime
 from os_image.guest.app_description import read_app_description
 from os_image.guest.app_disk import SENTINEL, AppDisk, find_app_disk, verity_argv
 from os_image.guest.errors import DiskError, GuestError
-from os_image.guest.extend import Transport, device_transport, extend_pcr
+from os_image.guest.extend import extend_pcr
 from os_image.guest.routes import render_routes
+from os_image.guest.transport import Transport, device_transport
 
 PCR = 15
 """System identity, by systemd's registry: here the application, and nothing else."""

@@ -7,26 +7,14 @@ vm/devices/tpm (handles and indices).
 """
 
 import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tpm2_pytss import (
-    ESAPI,
-    ESYS_TR,
-    TPM2_ALG,
-    TPM2_CAP,
-    TPM2B_DATA,
-    TPMA_NV,
-    TPML_PCR_SELECTION,
-    TPMS_ATTEST,
-    TPMT_SIG_SCHEME,
-    TSS2_Exception,
-)
-
+from os_image.guest import tpm_command
 from os_image.guest.certificate import cut_certificate, split_certificates
 from os_image.guest.errors import TpmError
 from os_image.guest.issuers import ISSUERS, issuers_of, read_issuers
+from os_image.guest.transport import named_transport
 
 AK_HANDLE = 0x81000003
 AK_CERTIFICATE_INDEX = 0x01C101D0
@@ -37,7 +25,6 @@ and the image's own take their place."""
 PCR_COUNT = 16
 """The quote covers PCR 0 to 15; the others are resettable or not ours."""
 
-_SELECTION = "sha256:" + ",".join(str(index) for index in range(PCR_COUNT))
 _READ_AT_ONCE = 8
 """Digests that one TPM2_PCR_Read returns at most."""
 _NV_CHUNK = 512
@@ -68,15 +55,14 @@ class Tpm:
 
     def __init__(self, tcti: str, *, issuers: Path = ISSUERS) -> None:
         self._issuers = issuers
+        self._transport = named_transport(tcti)
         try:
-            self._context = ESAPI(tcti)
-            self._key = self._context.tr_from_tpmpublic(AK_HANDLE)
-        except TSS2_Exception as error:
+            tpm_command.read_public(self._transport, AK_HANDLE)
+        except (TpmError, OSError) as error:
             raise TpmError(f"TPM at {tcti}: {error}") from error
 
     def close(self) -> None:
-        """Lets go of the TPM."""
-        self._context.close()
+        """Lets go of the TPM: nothing to do, since each command opens and closes it."""
 
     def quote(self, qualifying_data: bytes) -> Quote:
         """A fresh quote over PCR 0 to 15, with `qualifying_data` (32 bytes) inside.
@@ -89,32 +75,28 @@ class Tpm:
         """
         try:
             return self._quote(qualifying_data)
-        except TSS2_Exception as error:
+        except OSError as error:
             raise TpmError(f"quote: {error}") from error
 
     def _quote(self, qualifying_data: bytes) -> Quote:
         certificate = cut_certificate(self._read_index(AK_CERTIFICATE_INDEX))
         intermediates = self._intermediates(certificate)
         for _ in range(_ATTEMPTS):
-            attest, signature = self._context.quote(
-                self._key,
-                TPML_PCR_SELECTION.parse(_SELECTION),
-                TPM2B_DATA(qualifying_data),
-                TPMT_SIG_SCHEME(scheme=TPM2_ALG.NULL),
+            attest, signature = tpm_command.quote(
+                self._transport, AK_HANDLE, qualifying_data, range(PCR_COUNT)
             )
-            signed = bytes(attest)
-            claimed, _ = TPMS_ATTEST.unmarshal(signed)
+            claimed = tpm_command.parse_attest(attest)
             pcrs = self._read_pcrs()
             # An extend between the two commands gives values that the quote does not speak of.
-            if hashlib.sha256(b"".join(pcrs)).digest() == bytes(claimed.attested.quote.pcrDigest):
+            if hashlib.sha256(b"".join(pcrs)).digest() == claimed.pcr_digest:
                 return Quote(
-                    attest=signed,
-                    signature=signature.marshal(),
+                    attest=attest,
+                    signature=signature,
                     pcrs=pcrs,
                     certificate=certificate,
                     intermediates=intermediates,
-                    reset_count=int(claimed.clockInfo.resetCount),
-                    restart_count=int(claimed.clockInfo.restartCount),
+                    reset_count=claimed.reset_count,
+                    restart_count=claimed.restart_count,
                 )
         raise TpmError(f"quote: the PCRs changed during each of {_ATTEMPTS} attempts")
 
@@ -122,40 +104,30 @@ class Tpm:
         values: list[bytes] = []
         for first in range(0, PCR_COUNT, _READ_AT_ONCE):
             indices = range(first, first + _READ_AT_ONCE)
-            values.extend(self._read_some_pcrs(indices))
+            values.extend(tpm_command.read_pcrs(self._transport, indices))
         return tuple(values)
 
-    def _read_some_pcrs(self, indices: Sequence[int]) -> list[bytes]:
-        selection = "sha256:" + ",".join(str(index) for index in indices)
-        _, _, digests = self._context.pcr_read(TPML_PCR_SELECTION.parse(selection))
-        values = [bytes(digest) for digest in digests]
-        if len(values) != len(indices):
-            raise TpmError(f"PCR read: expected {len(indices)} digests, got {len(values)}")
-        return values
-
     def _intermediates(self, certificate: bytes) -> tuple[bytes, ...]:
-        if not self._has_index(INTERMEDIATES_INDEX):
+        if not tpm_command.has_handle(self._transport, INTERMEDIATES_INDEX):
             return issuers_of(certificate, read_issuers(self._issuers))
         return split_certificates(self._read_index(INTERMEDIATES_INDEX))
 
-    def _has_index(self, index: int) -> bool:
-        _, capability = self._context.get_capability(TPM2_CAP.HANDLES, index, 1)
-        return index in [int(handle) for handle in capability.data.handles]
-
     def _read_index(self, index: int) -> bytes:
-        handle = self._context.tr_from_tpmpublic(index)
-        try:
-            public, _ = self._context.nv_read_public(handle)
-            size = int(public.nvPublic.dataSize)
-            if size > _NV_LIMIT:
-                raise TpmError(f"NV index {index:#x}: expected at most 16 KiB, got {size} bytes")
-            # The index's own (empty) authorisation where it has one, else its owner's.
-            own = bool(int(public.nvPublic.attributes) & int(TPMA_NV.AUTHREAD))
-            authority = handle if own else ESYS_TR.OWNER
-            chunks = [
-                bytes(self._context.nv_read(handle, min(_NV_CHUNK, size - at), at, authority))
-                for at in range(0, size, _NV_CHUNK)
-            ]
-        finally:
-            self._context.tr_close(handle)
+        public = tpm_command.read_nv_public(self._transport, index)
+        if public.size_bytes > _NV_LIMIT:
+            raise TpmError(
+                f"NV index {index:#x}: expected at most 16 KiB, got {public.size_bytes} bytes"
+            )
+        # The index's own (empty) authorisation where it has one, else its owner's.
+        own = bool(public.attributes & tpm_command.NV_AUTHREAD)
+        chunks = [
+            tpm_command.read_nv(
+                self._transport,
+                index,
+                authority=index if own else tpm_command.OWNER,
+                offset=at,
+                size=min(_NV_CHUNK, public.size_bytes - at),
+            )
+            for at in range(0, public.size_bytes, _NV_CHUNK)
+        ]
         return b"".join(chunks)
