@@ -112,6 +112,10 @@ class Attachments:
     """What the guest writes to its serial port."""
     port: int | None
     """The port of 127.0.0.1 that leads to the guest's port 443; None for none."""
+    console_input: Path | None = None
+    """A socket at which the serial port can be written to as well; None for none."""
+    additions: tuple[str, ...] = ()
+    """Further arguments: what another host gives its guests, and no release was measured with."""
 
 
 def qemu_argv(machine: MachineProfile, attached: Attachments) -> list[str]:
@@ -156,8 +160,20 @@ def qemu_argv(machine: MachineProfile, attached: Attachments) -> list[str]:
         f"user,id=net,restrict=on{forward}",
         "-device",
         "virtio-net-pci,netdev=net,addr=0x4,romfile=",
+        *_serial(attached),
+        *attached.additions,
+    ]
+
+
+def _serial(attached: Attachments) -> list[str]:
+    if attached.console_input is None:
+        return ["-serial", f"file:{attached.console}"]
+    socket = f"socket,id=console,path={_path(attached.console_input)},server=on,wait=off"
+    return [
+        "-chardev",
+        f"{socket},logfile={_path(attached.console)},logappend=off",
         "-serial",
-        f"file:{attached.console}",
+        "chardev:console",
     ]
 
 

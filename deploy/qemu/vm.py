@@ -66,6 +66,10 @@ class Parts:
     """The image of its application, read only."""
     tpm: ProvisionedTpm
     """The software TPM; each boot works on a copy."""
+    console_input: bool = False
+    """Whether the console can be written to: a debug image has a shell there."""
+    additions: tuple[str, ...] = ()
+    """Further arguments of QEMU; see `machine.Attachments`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +82,8 @@ class Guest:
     """The port of 127.0.0.1 that leads to it."""
     started: datetime
     """When."""
+    sockets: Path
+    """The folder of its sockets."""
 
     @property
     def url(self) -> str:
@@ -88,6 +94,11 @@ class Guest:
     def console(self) -> Path:
         """What it wrote to its serial port."""
         return self.directory / "console.log"
+
+    @property
+    def console_input(self) -> Path:
+        """The socket of its serial port, where `Parts.console_input` asked for one."""
+        return self.sockets / "console"
 
 
 def boot(
@@ -162,10 +173,10 @@ def start(directory: Path, parts: Parts, *, now: datetime, port: int | None) -> 
     down(directory)
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(parents=True)
-    guest = Guest(directory=directory, port=port, started=now)
     # A socket's path has at most 107 bytes, so it cannot be among the guest's files.
     sockets = Path(tempfile.mkdtemp(prefix="bl-guest-"))
-    _write_record(guest, sockets)
+    guest = Guest(directory=directory, port=port, started=now, sockets=sockets)
+    _write_record(guest)
     try:
         state = vtpm.copy_state(parts.tpm, directory / "tpm")
         variables = directory / "variables.fd"
@@ -185,6 +196,8 @@ def start(directory: Path, parts: Parts, *, now: datetime, port: int | None) -> 
             tpm_socket=control,
             console=guest.console,
             port=port,
+            console_input=guest.console_input if parts.console_input else None,
+            additions=parts.additions,
         )
         running.start(
             qemu_argv(parts.machine, attached),
@@ -222,9 +235,9 @@ def down(directory: Path) -> bool:
             running.wait_until_gone(process, timeout_s=2)
         ended = running.end(process) or ended
         (directory / name).unlink(missing_ok=True)
-    found = _read_record(directory)
+    found = read_guest(directory)
     if found is not None:
-        shutil.rmtree(found[1], ignore_errors=True)
+        shutil.rmtree(found.sockets, ignore_errors=True)
     return ended
 
 
@@ -235,9 +248,24 @@ def is_running(directory: Path) -> bool:
 
 
 def read_guest(directory: Path) -> Guest | None:
-    """The guest that was last started in this directory; None when there was none."""
-    found = _read_record(directory)
-    return None if found is None else found[0]
+    """The guest that was last started in this directory; None when there was none.
+
+    Raises:
+        BootError: Its record is damaged.
+    """
+    record = directory / _GUEST_RECORD
+    try:
+        entry = json.loads(record.read_bytes())
+        return Guest(
+            directory=directory,
+            port=entry["port"],
+            started=datetime.fromisoformat(entry["started"]),
+            sockets=Path(entry["sockets"]),
+        )
+    except FileNotFoundError:
+        return None
+    except (ValueError, KeyError, TypeError) as exc:
+        raise BootError(f"{record} does not describe a guest: delete {directory}") from exc
 
 
 def console_tail(guest: Guest, lines: int = _CONSOLE_LINES) -> list[str]:
@@ -362,24 +390,10 @@ def _boot_error(guest: Guest, what: str) -> BootError:
     return BootError("\n".join(lines))
 
 
-def _read_record(directory: Path) -> tuple[Guest, Path] | None:
-    """Return the guest of a directory and the folder of its sockets; None when there is none."""
-    record = directory / _GUEST_RECORD
-    try:
-        entry = json.loads(record.read_bytes())
-        started = datetime.fromisoformat(entry["started"])
-        guest = Guest(directory=directory, port=entry["port"], started=started)
-        return guest, Path(entry["sockets"])
-    except FileNotFoundError:
-        return None
-    except (ValueError, KeyError, TypeError) as exc:
-        raise BootError(f"{record} does not describe a guest: delete {directory}") from exc
-
-
-def _write_record(guest: Guest, sockets: Path) -> None:
+def _write_record(guest: Guest) -> None:
     entry = {
         "port": guest.port,
         "started": guest.started.isoformat(),
-        "sockets": str(sockets),
+        "sockets": str(guest.sockets),
     }
     replace_file(guest.directory / _GUEST_RECORD, json.dumps(entry, indent=1).encode())

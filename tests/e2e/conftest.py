@@ -13,8 +13,11 @@ import publication
 from blindllama import AttestedSession
 from building_site import Site, read_site
 from deploy.qemu import vm
+from os_image.build import OsImage, build_os_image
+from os_image.spec import SPEC_NAME, read_spec
 from pipeline import build_all
 from standing import Published
+from supply_chain.inputs.locked import LockedInputs
 from supply_chain.progress import ConsoleProgress
 from supply_chain.step import StepResult
 
@@ -33,6 +36,17 @@ def site() -> Site:
 def results(site: Site) -> Mapping[str, StepResult]:
     """Return the finished steps: built here, or kept when nothing has changed."""
     return build_all(site)
+
+
+@pytest.fixture(scope="session")
+def debug_image(site: Site, tmp_path_factory: pytest.TempPathFactory) -> OsImage:
+    """Return the image of the same sources with a root shell on its console."""
+    return build_os_image(
+        read_spec(ROOT / "os_image" / SPEC_NAME, debug=True),
+        inputs=LockedInputs.at(site.workspace),
+        out=tmp_path_factory.mktemp("debug-image"),
+        progress=site.progress,
+    )
 
 
 @pytest.fixture(scope="session")

@@ -55,6 +55,21 @@ def test_a_guest_without_a_port_keeps_its_network_card() -> None:
     assert argv[-4:-2] == ["-device", "virtio-net-pci,netdev=net,addr=0x4,romfile="]
 
 
+def test_a_console_that_can_be_typed_at_is_written_to_the_same_file() -> None:
+    argv = qemu_argv(MachineProfile(), replace(ATTACHED, console_input=Path("/s/console")))
+    socket = "socket,id=console,path=/s/console,server=on,wait=off"
+    assert argv[-4:] == [
+        *("-chardev", f"{socket},logfile=/g/console.log,logappend=off"),
+        *("-serial", "chardev:console"),
+    ]
+
+
+def test_what_another_host_adds_comes_last() -> None:
+    added = ("-smbios", "type=11,value=x")
+    argv = qemu_argv(MachineProfile(), replace(ATTACHED, additions=added))
+    assert argv == [*qemu_argv(MachineProfile(), ATTACHED), *added]
+
+
 def test_profile_and_accelerator_are_in_the_command() -> None:
     machine = MachineProfile(cpus=4, memory_mib=4096, accelerator=Accelerator.KVM)
     argv = qemu_argv(machine, ATTACHED)

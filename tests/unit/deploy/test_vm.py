@@ -154,7 +154,7 @@ def test_a_comma_in_the_path_of_a_disk_is_no_option(
 
 
 def test_the_consoles_last_lines_are_plain_text(tmp_path: Path) -> None:
-    guest = vm.Guest(directory=tmp_path, port=1, started=NOW)
+    guest = vm.Guest(directory=tmp_path, port=1, started=NOW, sockets=tmp_path)
     assert vm.console_tail(guest) == []
     guest.console.write_bytes(b"old\n" * 9000 + b"\x1b[2J\x1b[01;01Hfirst\r\n\r\n\x07second \xff\n")
     assert vm.console_tail(guest, 2) == ["first", "second �"]
@@ -190,7 +190,7 @@ def https_server() -> Iterator[int]:
 
 def test_health_is_asked_over_tls_without_trust(tmp_path: Path) -> None:
     with https_server() as port:
-        guest = vm.Guest(directory=tmp_path, port=port, started=NOW)
+        guest = vm.Guest(directory=tmp_path, port=port, started=NOW, sockets=tmp_path)
         assert vm.is_healthy(guest)
     assert not vm.is_healthy(guest)
 
@@ -217,7 +217,7 @@ def test_a_port_that_is_taken_is_refused_before_anything_starts(
 
 def test_whoever_else_answers_at_the_port_is_not_the_guest(tmp_path: Path) -> None:
     with https_server() as port:
-        guest = vm.Guest(directory=tmp_path, port=port, started=NOW)
+        guest = vm.Guest(directory=tmp_path, port=port, started=NOW, sockets=tmp_path)
         assert vm.is_healthy(guest)
         (tmp_path / "qemu.output").touch()
         with pytest.raises(BootError, match="somebody else answers"):

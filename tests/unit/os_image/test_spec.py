@@ -18,8 +18,8 @@ def test_the_command_line_begins_with_the_root_and_closes_what_no_pcr_covers(pat
     line = read_spec(path).command_line(root_hash=bytes(32), data_blocks=7)
     words = line.split(" ")
     assert words[:2] == [f"blindllama.root={'00' * 32}", "blindllama.root_blocks=7"]
-    assert {"systemd.import_credentials=no", "efi=noruntime", "lockdown=integrity"} <= set(words)
-    assert "sysctl.kernel.sysrq=0" in words
+    assert {"systemd.import_credentials=no", "efi=noruntime"} <= set(words)
+    assert {"lockdown=confidentiality", "debugfs=off", "sysctl.kernel.sysrq=0"} <= set(words)
     assert not any(word.startswith(("root=", "roothash=", "init=", "rdinit=")) for word in words)
     assert line.isascii()
 

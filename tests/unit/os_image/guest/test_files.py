@@ -63,6 +63,20 @@ def test_a_unit_keeps_few_rights(unit: Path) -> None:
     assert any(line.startswith("RestrictAddressFamilies=") for line in text)
 
 
+@pytest.mark.parametrize(
+    "unit", [one for one in units() if one.stem != "blindllama-app"], ids=lambda path: path.stem
+)
+def test_a_unit_is_exposed_little(unit: Path, guest_tree: Tree) -> None:
+    """By the guest's own systemd, as `systemd-analyze security` counts: 0 is best, 10 is worst."""
+    argv = ["systemd-analyze", "security", "--offline=yes", "--no-pager", f"/mnt/{unit.name}"]
+    # In tenths; above it, the program fails.
+    argv.append("--threshold=29")
+    binds = [Bind(host=unit, inside=f"/mnt/{unit.name}")]
+    completed = guest_tree.run(argv, binds=binds, check=False)
+    assert b"Overall exposure level for" in completed.stdout, completed.stderr
+    assert completed.returncode == 0, completed.stdout.decode().splitlines()[-1]
+
+
 @pytest.mark.parametrize("name", ["blindllama-firewall", "blindllama-measured-setup"])
 def test_there_is_no_half_state(name: str) -> None:
     assert lines(UNITS / f"{name}.service", "FailureAction") == ["poweroff-immediate"]

@@ -1,0 +1,219 @@
+"""The guest seen from inside, as root: what even root cannot do there, and what a host cannot say.
+
+A debug image is the released one with a shell on its console: the same units, settings, kernel and
+command line, with two words more. What a host may say unmeasured is said to it here (B1, B8), and
+that it is a debug image shows in its registers (B6).
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+
+import pytest
+
+from blindllama import VerificationError, verify_and_connect
+from blindllama.errors import Code
+from building_site import Site
+from deploy.qemu import release as deployed
+from deploy.qemu import vm
+from os_image.build import OsImage
+from standing import Published
+from tests.simulators.debug_console import DebugConsole, typing_at
+
+pytestmark = pytest.mark.e2e
+
+CREDENTIALS: Mapping[str, str] = {
+    "evil.test": "by SMBIOS",
+    # systemd makes a file, a setting and a drop-in of a unit of these, where it reads them.
+    "tmpfiles.extra": "f /run/evil-tmpfiles - - - -",
+    "sysctl.extra": "kernel.dmesg_restrict=0",
+    "systemd.unit-dropin.blindllama-tls.service": "[Service]\nEnvironment=EVIL=1\n",
+}
+FROM_FW_CFG = "evil.fw-cfg"
+_INSERT = (
+    "libc = ctypes.CDLL(None, use_errno=True); "
+    'libc.syscall(313, open(sys.argv[1]).fileno(), b"", 0); '
+    'print(__import__("os").strerror(ctypes.get_errno()))'
+)
+"""finit_module(2) of a module that Debian signed."""
+RAM = {"tmpfs", "ramfs", "devtmpfs"}
+KERNEL = {
+    *("bpf", "cgroup2", "devpts", "mqueue", "nsfs", "proc", "securityfs", "selinuxfs", "sysfs"),
+    *("tracefs", "efivarfs", "binfmt_misc", "hugetlbfs", "configfs", "fusectl", "pstore"),
+}
+"""File systems whose content is the kernel's own and in memory."""
+
+
+def smbios(text: str) -> tuple[str, str]:
+    """A string of the table that the firmware hands on, type 11."""
+    return ("-smbios", f"type=11,value={text.replace(',', ',,')}")
+
+
+@pytest.fixture(scope="module")
+def debug_guest(
+    site: Site,
+    published: Published,
+    debug_image: OsImage,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[vm.Guest]:
+    """Return a guest of the debug image, on a host that hands it every kind of credential."""
+    assert published.folder.is_dir()
+    said = [
+        word
+        for name, value in CREDENTIALS.items()
+        for word in smbios(
+            f"io.systemd.credential.binary:{name}={base64.b64encode(value.encode()).decode()}"
+        )
+    ]
+    said += ["-fw_cfg", f"name=opt/io.systemd.credentials/{FROM_FW_CFG},string=by-fw-cfg"]
+    parts = replace(
+        deployed.release_parts(site.workspace, now=site.clock()),
+        os_disk=debug_image.disk,
+        console_input=True,
+        additions=tuple(said),
+    )
+    running = vm.boot(
+        tmp_path_factory.mktemp("debug") / "guest",
+        parts,
+        now=site.clock(),
+        progress=site.progress,
+    )
+    try:
+        yield running
+    finally:
+        vm.down(running.directory)
+
+
+@pytest.fixture(scope="module")
+def console(debug_guest: vm.Guest) -> Iterator[DebugConsole]:
+    """Return root's shell in that guest."""
+    with typing_at(debug_guest.console_input) as shell:
+        yield shell
+
+
+def test_root_has_a_shell_there(console: DebugConsole) -> None:
+    """What the tests below do not find is not missing because nothing was found."""
+    assert console.run("id -u") == "0"
+    assert console.run("cat /proc/1/comm") == "systemd"
+    status = console.run("grep -E ^CapEff: /proc/self/status")
+    assert int(status.split()[1], 16).bit_count() > 30
+
+
+def test_b6_a_debug_image_is_refused(debug_guest: vm.Guest, published: Published) -> None:
+    """Its registers are not those of the release: the command line says what it is."""
+    with pytest.raises(VerificationError) as caught:
+        verify_and_connect(debug_guest.url, release=published.evidence, policy=published.policy)
+    assert caught.value.code == Code.MEASUREMENT_MISMATCH
+    assert str(caught.value).startswith("PCR 4, 5, 9, 11 differ ")
+    assert "kernel's command line" in str(caught.value)
+
+
+def test_b1_credentials_of_the_host_do_not_arrive(console: DebugConsole) -> None:
+    """Neither through SMBIOS nor through fw_cfg, neither as files nor by their effect."""
+    tables = console.run("cat /sys/firmware/dmi/entries/11-*/raw | tr '\\0' '\\n'")
+    assert tables.count("io.systemd.credential.binary:") == len(CREDENTIALS)
+    assert "@" not in console.run("ls /run/credentials")
+    assert console.run("find /run /tmp /var /etc -xdev -name '*evil*'") == ""
+    assert console.run("cat /proc/sys/kernel/dmesg_restrict") == "1"
+    environment = console.run("systemctl show --property=Environment blindllama-tls.service")
+    assert "OPENSSL" in environment
+    assert "EVIL" not in environment
+
+
+def test_b8_variables_of_the_firmware_and_words_of_the_boot_do_not_arrive(
+    console: DebugConsole,
+) -> None:
+    """What systemd would read as SystemdOptions; the kernel hands unknown words on as environment."""
+    assert console.run("ls /sys/firmware/efi/efivars/") == ""
+    assert "efivarfs" not in console.run("cat /proc/mounts")
+    names = {
+        word.partition("=")[0]
+        for word in console.run("tr '\\0' '\\n' < /proc/1/environ").splitlines()
+    }
+    assert names <= {"HOME", "TERM", "PATH", "SHLVL", "PWD", "DM_DISABLE_UDEV"}, names
+
+
+def test_no_module_can_be_loaded(console: DebugConsole) -> None:
+    assert console.run("cat /proc/sys/kernel/modules_disabled") == "1"
+    console.run("echo 0 > /proc/sys/kernel/modules_disabled")
+    assert console.run("cat /proc/sys/kernel/modules_disabled") == "1"
+    module = "$(head -n 1 /usr/lib/blindllama/modules)"
+    said = console.run(f"python3 -c 'import ctypes,sys; {_INSERT}' {module}")
+    assert said.endswith("Operation not permitted")
+
+
+def test_the_kernel_is_locked_down(console: DebugConsole) -> None:
+    assert "[confidentiality]" in console.run("cat /sys/kernel/security/lockdown")
+    assert "not permitted" in console.run("head -c 1 /dev/mem")
+    assert "not permitted" in console.run("head -c 1 /proc/kcore")
+
+
+def test_there_is_no_kexec(console: DebugConsole) -> None:
+    assert console.run("cat /proc/sys/kernel/kexec_load_disabled") == "1"
+
+
+def test_there_is_no_debugfs(console: DebugConsole) -> None:
+    console.run("mkdir -p /run/debugfs")
+    assert "mount" in console.run("mount -t debugfs none /run/debugfs")
+    assert console.run("ls /run/debugfs") == ""
+    # The twin: what is no debugfs can be mounted there.
+    said = console.run("mount -t tmpfs none /run/debugfs && echo mounted; umount /run/debugfs")
+    assert "mounted" in said.splitlines()
+
+
+def test_nothing_dumps_core(console: DebugConsole) -> None:
+    assert console.run("cat /proc/sys/kernel/core_pattern") == "|/nonexistent"
+    assert console.run("cat /proc/sys/fs/suid_dumpable") == "0"
+    limits = console.run(
+        "for unit in attest ingress; do "
+        "cat /proc/$(systemctl show --property=MainPID --value blindllama-$unit)/limits; done"
+    )
+    cores = [line.split()[4:6] for line in limits.splitlines() if line.startswith("Max core")]
+    assert cores == [["0", "0"], ["0", "0"]]
+
+
+def test_there_is_no_swap(console: DebugConsole) -> None:
+    assert console.run("tail -n +2 /proc/swaps") == ""
+
+
+def test_no_writable_path_survives_a_reboot(console: DebugConsole) -> None:
+    """What can be written to is memory; what is on a disk is read through dm-verity."""
+    mounts = [line.split() for line in console.run("cat /proc/mounts").splitlines()]
+    writable = {kind for _, _, kind, options, *_ in mounts if "rw" in options.split(",")}
+    assert writable <= RAM | KERNEL | {"overlay"}, writable
+    stored = {(source, kind) for source, _, kind, *_ in mounts if source.startswith("/dev/")}
+    assert stored == {("/dev/mapper/root", "erofs"), ("/dev/mapper/app", "erofs")}
+    uppers = [
+        word.removeprefix("upperdir=")
+        for _, _, kind, options, *_ in mounts
+        if kind == "overlay"
+        for word in options.split(",")
+        if word.startswith("upperdir=")
+    ]
+    assert uppers
+    assert all(upper.startswith(("/run/", "/var/", "/tmp/")) for upper in uppers)
+    assert "Read-only" in console.run("touch /etc/x /usr/x")
+
+
+def test_both_disks_stop_the_kernel_when_a_block_is_wrong(console: DebugConsole) -> None:
+    said = console.run("dmsetup table").splitlines()
+    tables = [line for line in said if " verity " in line]
+    assert [line.split(":")[0] for line in sorted(tables)] == ["app", "root"]
+    assert all("panic_on_corruption" in line for line in tables)
+
+
+def test_the_services_run_in_their_sandboxes(console: DebugConsole) -> None:
+    """Every unit of ours is up, and the two that listen have no capability but their own."""
+    states = console.run("systemctl show --property=Id,ActiveState,Result 'blindllama-*.service'")
+    assert states.count("ActiveState=active") == states.count("Result=success") == 6, states
+    ports = {"attest": 0, "ingress": 1 << 10}
+    for unit, expected in ports.items():
+        status = console.run(
+            f"cat /proc/$(systemctl show --property=MainPID --value blindllama-{unit})/status"
+        )
+        lines = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
+        assert int(lines["CapBnd"], 16) == expected
+        assert lines["NoNewPrivs"] == "1"
+        assert lines["Seccomp"] == "2"
