@@ -227,6 +227,13 @@ def bench(session: nox.Session) -> None:
 
 
 @nox.session
+def boot_times(session: nox.Session) -> None:
+    """Boots the release and a stock image by turns; prints each stage. Takes the rounds."""
+    require(RELEASE_NEEDS, ConsoleProgress())
+    session.run("python", "-m", "tests.bench.boot_times", *session.posargs)
+
+
+@nox.session
 def requirements(session: nox.Session) -> None:
     """Compile requirements/*.in again; needs uv, which is no dependency of anything else."""
     options = ["--universal", "--python-version=3.11", "--generate-hashes", "--quiet"]

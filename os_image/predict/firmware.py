@@ -79,16 +79,25 @@ def check_empty_variables(store: bytes) -> None:
     Raises:
         PredictionError: It holds a variable, or is no variable store.
     """
+    first, _ = variables_span(store)
+    if store[first : first + 2] != bytes([_ERASED, _ERASED]):
+        raise PredictionError("firmware variables: expected an empty store, got a variable in it")
+
+
+def variables_span(store: bytes) -> tuple[int, int]:
+    """Where in a variable store its variables are: the first byte, and the first after them.
+
+    Raises:
+        PredictionError: It is no store for authenticated variables.
+    """
     try:
         _, _, signature, header_length, _ = _VOLUME.unpack_from(store)
-        guid, _, _, _ = _VARIABLE_STORE_HEADER.unpack_from(store, header_length)
+        guid, size, _, _ = _VARIABLE_STORE_HEADER.unpack_from(store, header_length)
     except struct.error as exc:
         raise PredictionError(f"firmware variables: the header is cut off: {exc}") from exc
     if signature != _VOLUME_SIGNATURE or UUID(bytes_le=guid) != _VARIABLE_STORE:
         raise PredictionError("firmware variables: expected an authenticated store, got another")
-    first = header_length + _VARIABLE_STORE_HEADER.size
-    if store[first : first + 2] != bytes([_ERASED, _ERASED]):
-        raise PredictionError("firmware variables: expected an empty store, got a variable in it")
+    return header_length + _VARIABLE_STORE_HEADER.size, header_length + size
 
 
 def _compressed_files(code: bytes) -> Iterator[bytes]:

@@ -25,14 +25,14 @@ class Claimed:
     """The public key of the TLS peer that sent it, DER."""
 
 
-def claimed_evidence(url: str, nonce: bytes) -> Claimed:
+def claimed_evidence(url: str, nonce: bytes, *, timeout_s: float = TIMEOUT_S) -> Claimed:
     """Ask a guest for evidence over a connection to whoever answers there."""
     target = urlsplit(url)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
     connection = http.client.HTTPSConnection(
-        str(target.hostname), target.port, timeout=TIMEOUT_S, context=context
+        str(target.hostname), target.port, timeout=timeout_s, context=context
     )
     try:
         connection.connect()

@@ -37,9 +37,9 @@ def firmware_code(*volumes: bytes, guid: UUID = LZMA) -> bytes:
     return firmware_volume(firmware_file(0xF0, b"padding") + firmware_file(0x0B, guided))
 
 
-def variable_store(first: bytes = b"", guid: UUID = VARIABLE_STORE) -> bytes:
-    header = struct.pack("<16sIBB6x", guid.bytes_le, 4096, 0x5A, 0xFE)
-    return firmware_volume(header + first.ljust(256, b"\xff"))
+def variable_store(first: bytes = b"", guid: UUID = VARIABLE_STORE, *, room: int = 256) -> bytes:
+    header = struct.pack("<16sIBB6x", guid.bytes_le, 28 + room, 0x5A, 0xFE)
+    return firmware_volume(header + first.ljust(room, b"\xff"))
 
 
 def make_pe(sections: dict[str, bytes]) -> bytes:

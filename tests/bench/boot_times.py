@@ -1,0 +1,175 @@
+"""How long a boot takes, by stage: `python -m tests.bench.boot_times [ROUNDS]`.
+
+The released image and a stock one are booted by turns, so that the machine's mood hits both. The
+stock image has the same kernel, disk, services and settings, and every unit and generator that
+Debian's systemd and udev bring, where ours has the few that it names. All is seen from outside: by
+what firmware and kernel print, and by the first answers. The kernel stamps its lines with its own
+uptime; the line that came with the least delay tells at which moment that clock began.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import math
+import os
+import re
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from building_site import Site, read_site
+from deploy.qemu import release as deployed
+from deploy.qemu import vm
+from os_image.build import build_os_image
+from os_image.prune import UNITS
+from os_image.rootfs import selected
+from os_image.spec import OsImageSpec
+from supply_chain.errors import BootError
+from supply_chain.progress import ConsoleProgress
+from tests.e2e.raw import claimed_evidence
+
+ROOT = Path(__file__).resolve().parents[2]
+OUTPUT = ROOT / "build" / "boot-times.json"
+ROUNDS = 3
+LIMIT_S = 420.0
+_POLL_S = 0.05
+_ANSWER_S = 2.0
+"""Short: the forwarder accepts at once and then waits for a guest that does not listen yet."""
+_FIRMWARE_ENDS = b"BdsDxe: starting"
+_SYSTEMD_STARTS = b" systemd[1]: "
+_STAMPED = re.compile(rb"\[ *(\d+\.\d{6})\] ")
+"""A line of the kernel's log with the seconds since it started."""
+STAGES = ("firmware", "boot stub", "attested answer", "application")
+"""From QEMU's start to the UKI's; to the kernel's; from there, which is the guest's uptime, to a
+quote through the ingress; and from there to the model."""
+_KEPT_FOR_STOCK = ("usr/lib/systemd/system-generators", "usr/lib/systemd/catalog")
+
+
+def main(rounds: int) -> None:
+    """Boot by turns, print the medians of each stage, write build/boot-times.json."""
+    site = read_site(
+        ROOT, environ=os.environ, progress=ConsoleProgress(), clock=lambda: datetime.now(UTC)
+    )
+    parts = deployed.release_parts(site.workspace, now=site.clock())
+    with tempfile.TemporaryDirectory(prefix="boot-times-") as name:
+        stock = build_os_image(
+            stock_spec(site), inputs=site.inputs, out=Path(name) / "stock", progress=site.progress
+        )
+        images = {"ours": parts, "stock": replace(parts, os_disk=stock.disk)}
+        found: dict[str, list[Mapping[str, float]]] = {image: [] for image in images}
+        for number in range(rounds):
+            order = list(images) if number % 2 == 0 else list(reversed(images))
+            for image in order:
+                found[image].append(_booted(Path(name) / "guest", images[image], site))
+    medians = {
+        image: {stage: statistics.median(one[stage] for one in runs) for stage in STAGES}
+        for image, runs in found.items()
+    }
+    OUTPUT.write_text(json.dumps({"rounds": rounds, "seconds": found}, indent=1) + "\n")
+    print(f"{'':16}{'ours':>8}{'stock':>8}   median seconds of {rounds} boots by turns")  # noqa: T201 - this is a command
+    for stage in STAGES:
+        print(f"{stage:16}{medians['ours'][stage]:8.1f}{medians['stock'][stage]:8.1f}")  # noqa: T201 - likewise
+
+
+def stock_spec(site: Site) -> OsImageSpec:
+    """Our image with all units and generators of the packages."""
+    spec = site.os_image
+    chosen = selected(site.lock.debian("rootfs"), spec)
+    folder = site.inputs.unpacked(chosen).root / UNITS
+    units = tuple(sorted(path.name for path in folder.iterdir() if not path.is_dir()))
+    rootfs = spec.rootfs.model_copy(
+        update={
+            "units": units,
+            "remove": tuple(
+                pattern for pattern in spec.rootfs.remove if pattern not in _KEPT_FOR_STOCK
+            ),
+            "programs": (*spec.rootfs.programs, "usr/lib/systemd/*", "usr/bin/systemd-*"),
+        }
+    )
+    return spec.model_copy(update={"rootfs": rootfs})
+
+
+def _booted(directory: Path, parts: vm.Parts, site: Site) -> Mapping[str, float]:
+    """Seconds of each stage of one boot; a panic of the emulator's is tried again."""
+    for attempt in range(1, vm.ATTEMPTS + 2):
+        try:
+            return _one_boot(directory, parts, site)
+        except BootError as exc:
+            if attempt > vm.ATTEMPTS or vm.EMULATOR_PANIC not in str(exc):
+                raise
+    raise AssertionError("unreachable: the last attempt returns or raises")
+
+
+def _one_boot(directory: Path, parts: vm.Parts, site: Site) -> Mapping[str, float]:
+    guest = vm.start(directory, parts, now=site.clock(), port=vm.free_port())
+    started = time.monotonic()
+    clock = KernelClock(guest, started)
+    try:
+        firmware = _when(guest, started, lambda: _FIRMWARE_ENDS in clock.read())
+        # Asking takes time in which no line is read: not before systemd has said its first word.
+        _when(guest, started, lambda: _SYSTEMD_STARTS in clock.read())
+        attested = _when(guest, started, lambda: _attests(guest))
+        healthy = _when(guest, started, lambda: vm.is_healthy(guest))
+    finally:
+        vm.down(directory)
+    return {
+        "firmware": firmware,
+        "boot stub": clock.began - firmware,
+        "attested answer": attested - clock.began,
+        "application": healthy - attested,
+    }
+
+
+class KernelClock:
+    """When the guest's kernel began to count, by the lines on its console."""
+
+    def __init__(self, guest: vm.Guest, started: float) -> None:
+        self._guest = guest
+        self._started = started
+        self._seen = 0
+        self.began = math.inf
+        """Seconds from the start of QEMU."""
+
+    def read(self) -> bytes:
+        """What the console says; each new line makes the moment more exact."""
+        try:
+            said = self._guest.console.read_bytes()
+        except FileNotFoundError:
+            return b""
+        now = time.monotonic() - self._started
+        for stamp in _STAMPED.findall(said, self._seen):
+            self.began = min(self.began, now - float(stamp))
+        self._seen = len(said)
+        return said
+
+
+def _when(guest: vm.Guest, started: float, happened: Callable[[], bool]) -> float:
+    """Seconds from the start until it has happened.
+
+    Raises:
+        BootError: The guest has ended, or it takes too long.
+    """
+    while not happened():
+        if not vm.is_running(guest.directory) or time.monotonic() - started > LIMIT_S:
+            raise BootError("\n".join(["the guest did not come up:", *vm.last_words(guest)]))
+        time.sleep(_POLL_S)
+    return time.monotonic() - started
+
+
+def _attests(guest: vm.Guest) -> bool:
+    try:
+        claimed_evidence(guest.url, bytes(32), timeout_s=_ANSWER_S)
+    except (OSError, http.client.HTTPException, AssertionError):
+        # Nobody listens yet, or the TPM is not open yet.
+        return False
+    return True
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else ROUNDS)
