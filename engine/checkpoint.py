@@ -9,7 +9,7 @@ import json
 import math
 import mmap
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -36,14 +36,17 @@ class CheckpointError(BuildError):
     code: ClassVar[str] = "engine.checkpoint"
 
 
+_Count = Annotated[int, Field(strict=True, ge=0)]
+
+
 class _Entry(BaseModel):
     """One tensor in the header of a file."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     dtype: Literal["F32", "F16", "BF16", "U8", "BOOL", "I64"]
-    shape: tuple[int, ...]
-    data_offsets: tuple[int, int]
+    shape: tuple[_Count, ...]
+    data_offsets: tuple[_Count, _Count]
 
 
 class _Header(BaseModel):
@@ -197,7 +200,7 @@ def _raw_header(name: str, file: BinaryIO) -> tuple[int, dict[str, Any]]:
             header = None
         else:
             header = json.loads(file.read(size), object_pairs_hook=_once)
-    except ValueError as exc:
+    except (ValueError, RecursionError) as exc:
         raise CheckpointError(f"{name}: expected the header of a safetensors file: {exc}") from exc
     if not isinstance(header, dict):
         raise CheckpointError(f"{name}: expected the header of a safetensors file, got none")

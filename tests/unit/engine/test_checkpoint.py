@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 from gguf import GGUFWriter
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from engine.checkpoint import Checkpoint, CheckpointError, hide_tensors, open_checkpoint
 from engine.conversion import ConversionError, check_conversion, unused_tensors
@@ -78,6 +80,11 @@ def _larger(header: dict[str, Any]) -> None:
     header[list(header)[1]]["shape"][0] += 1
 
 
+def _negative(header: dict[str, Any]) -> None:
+    entry = header[list(header)[1]]
+    entry["shape"] = [-one for one in entry["shape"]]
+
+
 def _unknown(header: dict[str, Any]) -> None:
     header[list(header)[1]]["dtype"] = "F4"
 
@@ -94,6 +101,7 @@ def _surprise(header: dict[str, Any]) -> None:
         (_larger, "bytes for the shape"),
         (_unknown, "dtype"),
         (_surprise, "surprise"),
+        (_negative, "shape"),
         (lambda header: header.popitem(), "bytes of data, got"),
         (dict.clear, "tensors"),
     ],
@@ -118,6 +126,7 @@ def test_a_malformed_header_is_refused(
         struct.pack("<Q", 1 << 62) + b"{}",
         struct.pack("<Q", 2) + b"[]",
         struct.pack("<Q", 2) + b"{",
+        struct.pack("<Q", 200_000) + b"[" * 200_000,
         struct.pack("<Q", 13) + b'{"a":1,"a":1}',
     ],
 )
@@ -128,6 +137,29 @@ def test_what_is_no_safetensors_file_is_refused(folder: Path, data: bytes) -> No
         open_checkpoint(folder)
 
     assert caught.value.code == "engine.checkpoint"
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    at=st.integers(0, 3000),
+    put=st.binary(max_size=8) | st.sampled_from([b'"', b"}", b"9", b"-", b"null", b"[[[["]),
+    cut=st.integers(0, 8),
+)
+def test_a_damaged_header_is_refused_or_harmless(
+    tmp_path_factory: pytest.TempPathFactory, at: int, put: bytes, cut: int
+) -> None:
+    folder = tmp_path_factory.mktemp("damaged") / "llama"
+    tiny_llama(folder)
+    held = (folder / MODEL).read_bytes()
+    (folder / MODEL).write_bytes(held[:at] + put + held[at + cut :])
+
+    try:
+        checkpoint = open_checkpoint(folder)
+    except CheckpointError:
+        return
+    for tensor in checkpoint.tensors.values():
+        if tensor.dtype in {"F32", "F16", "BF16"}:
+            assert tensor.values().shape == tensor.shape
 
 
 def test_a_tensor_in_two_files_is_refused(folder: Path) -> None:
