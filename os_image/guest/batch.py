@@ -7,6 +7,7 @@ whose root is quoted.
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from os_image.guest.errors import BusyError
@@ -55,23 +56,42 @@ class Batcher(Generic[Answer]):
             self._waiting.pop(answer, None)
 
     async def _work(self) -> None:
+        done: _Batch[Answer] | None = None
         try:
-            while self._waiting:
-                callers, self._waiting = self._waiting, {}
-                await self._serve(callers)
+            while self._waiting or done is not None:
+                # Before the answers: the TPM works already while they are given.
+                batch = self._started() if self._waiting else None
+                if done is not None:
+                    done.deliver()
+                if batch is not None:
+                    await asyncio.wait({batch.quote})
+                done = batch
         finally:
             self._worker = None
 
-    async def _serve(self, callers: _Callers[Answer]) -> None:
+    def _started(self) -> "_Batch[Answer]":
+        callers, self._waiting = self._waiting, {}
         tree = build_nonce_tree(list(callers.values()))
-        task = asyncio.ensure_future(self._quote(tree.root))
-        await asyncio.wait({task})
-        error = task.exception()
-        for answer, path in zip(callers, tree.paths, strict=True):
+        quote = asyncio.ensure_future(self._quote(tree.root))
+        return _Batch(callers=callers, paths=tree.paths, quote=quote)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Batch(Generic[Answer]):
+    """Callers that share a quote."""
+
+    callers: _Callers[Answer]
+    paths: tuple[NoncePath, ...]
+    quote: asyncio.Future[Answer]
+
+    def deliver(self) -> None:
+        """Gives each caller the quote, which is done, or its failure."""
+        error = self.quote.exception()
+        for answer, path in zip(self.callers, self.paths, strict=True):
             # A caller that went away has cancelled its future.
             if answer.done():
                 continue
             if error is None:
-                answer.set_result((task.result(), path))
+                answer.set_result((self.quote.result(), path))
             else:
                 answer.set_exception(error)

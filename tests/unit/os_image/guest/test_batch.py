@@ -119,3 +119,34 @@ def test_overload_is_refused_at_once() -> None:
         await asyncio.gather(first, *waiting)
 
     asyncio.run(scenario())
+
+
+def test_the_tpm_works_while_answers_are_given() -> None:
+    """The next quote has begun before anybody is told of the last one."""
+
+    async def scenario() -> None:
+        order: list[str] = []
+        begun, gate = asyncio.Event(), asyncio.Semaphore(0)
+
+        async def quote(root: bytes) -> bytes:
+            order.append("quote")
+            begun.set()
+            await gate.acquire()
+            return root
+
+        async def caller(number: int) -> None:
+            await batcher.attest(nonce(number))
+            order.append("answer")
+
+        batcher = Batcher(quote)
+        callers = [asyncio.create_task(caller(0))]
+        await begun.wait()
+        callers += [asyncio.create_task(caller(number)) for number in (1, 2)]
+        await asyncio.sleep(0)
+        gate.release()
+        await callers[0]
+        gate.release()
+        await asyncio.gather(*callers)
+        assert order == ["quote", "quote", "answer", "answer", "answer"]
+
+    asyncio.run(scenario())
