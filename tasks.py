@@ -11,6 +11,7 @@ from invoke import Collection, Context, Exit, task
 
 import publication
 from app_disk._tasks import ns as app_disk_tasks
+from app_disk.packet_filter import network_rules
 from building_site import DEFAULT_APP, Site, read_site
 from deploy.azure._tasks import ns as azure_tasks
 from deploy.qemu import vm
@@ -18,6 +19,7 @@ from deploy.qemu._tasks import ns as boot_tasks
 from deploy.qemu.release import guest_directory
 from engine._tasks import ns as engine_tasks
 from os_image._tasks import ns as os_image_tasks
+from os_image.packet_filter import effective_rules
 from pipeline import build_all, stale_cache
 from reproduce._tasks import reproduce
 from supply_chain._chain_tasks import ns as chain_tasks
@@ -31,6 +33,7 @@ from supply_chain.progress import ConsoleProgress
 
 ROOT = Path(__file__).resolve().parent
 PROMPT = "The capital of France is"
+GUEST_SET = "rootfs"
 _MOST_TOKENS = 131072
 _APP_HELP = "an application of app_disk/apps, or its directory inside the checkout"
 
@@ -168,6 +171,20 @@ def doctor(_context: Context, port: str = "8443") -> None:
     print("invoke release can work here")
 
 
+@task(
+    help={
+        "app": _APP_HELP,
+        "offline": "fetch and install nothing: from the store alone",
+    }
+)
+@told()
+def show(_context: Context, app: str = DEFAULT_APP, offline: bool = False) -> None:
+    """Show the whole packet filter of a guest: the image's rules and what an application adds."""
+    site = _site(app=app, offline=offline)
+    site.fetch(GUEST_SET)
+    _show(effective_rules(network_rules(site.application), guest=site.tree(GUEST_SET)))
+
+
 @task(help={"dry_run": "only say what would be removed"})
 @told()
 def prune(_context: Context, dry_run: bool = False) -> None:
@@ -189,6 +206,7 @@ ns = Collection(
     release,
     Collection("sdk", build=build_sdk),
     Collection("cache", prune=prune),
+    Collection("network", show=show),
     Collection("deploy", azure_tasks),
     reproduce,
     lock_tasks,

@@ -11,7 +11,7 @@ from invoke.tasks import task
 
 from app_disk.brought import brought_images, pull_images
 from app_disk.locked import TOOLS_SET, build_locked_app_disk
-from app_disk.network import check_network, network_rules
+from app_disk.packet_filter import network_rules
 from app_disk.recipe import app_recipes
 from app_disk.source import read_app
 from supply_chain.front import told
@@ -30,7 +30,6 @@ _APP = _ROOT / "app_disk" / "apps" / "llm"
 def check(_context: Context, app: str = str(_APP)) -> None:
     """Check an application's manifests and show what a guest makes of them."""
     found = read_app(Path(app))
-    check_network(found)
     brought_images(found)
     print(f"{found.name}: images {', '.join(found.images)}")
     for pod in found.workloads:

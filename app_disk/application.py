@@ -218,6 +218,7 @@ def _check_services(services: Sequence[Service], workloads: Sequence[Workload]) 
 
 
 def _check_policies(policies: Sequence[NetworkPolicy], workloads: Sequence[Workload]) -> None:
+    policies = [policy for policy in policies if not policy.about_clients]
     for policy in policies:
         labels = policy.spec.pod_selector.match_labels
         if not any(one.selected_by(labels) for one in workloads):

@@ -23,8 +23,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from uuid import UUID
 
 from app_disk.descriptor import canonical_json, describe_tree
-from app_disk.network import check_network, network_rules
+from app_disk.manifest import Fault, ManifestError
 from app_disk.oci_archive import write_archives
+from app_disk.packet_filter import network_rules
 from app_disk.render import (
     config_files,
     kubernetes_manifest,
@@ -109,7 +110,12 @@ def build_app_disk(
         DigestMismatchError: The model is not the one that the engine's manifest names.
         CommandError: A tool failed.
     """
-    check_network(app)
+    if airgap is not None and any(policy.about_clients for policy in app.policies):
+        raise ManifestError(
+            Fault.NETWORK,
+            "NetworkPolicy of the namespace ingress: expected none where k3s runs the pods: it "
+            "has no such namespace and would enforce the policy nowhere",
+        )
     if engine is not None:
         check_engine(engine)
     with tempfile.TemporaryDirectory(prefix=".app-disk-", dir=out) as name:

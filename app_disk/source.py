@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from app_disk.application import App, parse_app
 from app_disk.manifest import Fault, ManifestError
+from app_disk.network import plan_network
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,7 +21,9 @@ def read_app(directory: Path) -> App:
     paths = manifest_files(directory)
     if not paths:
         raise ManifestError(Fault.COUNT, f"expected manifests/*.yaml in {directory}, got none")
-    return parse_app([_read_text(path) for path in paths])
+    app = parse_app([_read_text(path) for path in paths])
+    plan_network(app)
+    return app
 
 
 def manifest_files(directory: Path) -> tuple[Path, ...]:

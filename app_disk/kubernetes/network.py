@@ -115,9 +115,24 @@ class Ingress(KubernetesObject):
 
 
 class IpBlock(KubernetesObject):
-    """A range of addresses, without exceptions."""
+    """A range of addresses, and ranges within it that are not meant."""
 
     cidr: Network
+    except_: Annotated[Items[Network], Field(alias="except")] = ()
+
+    @model_validator(mode="after")
+    def _within(self) -> IpBlock:
+        for one in self.except_:
+            inside = (
+                one.subnet_of(self.cidr)
+                if isinstance(one, IPv4Network) and isinstance(self.cidr, IPv4Network)
+                else isinstance(one, IPv6Network)
+                and isinstance(self.cidr, IPv6Network)
+                and one.subnet_of(self.cidr)
+            )
+            if not inside or one == self.cidr:
+                raise ValueError(f"expected exceptions within {self.cidr}, got {one}")
+        return self
 
 
 class PodSelector(KubernetesObject):
@@ -175,24 +190,43 @@ class PolicyEgressRule(KubernetesObject):
 
 
 class PolicySpec(KubernetesObject):
-    """Both directions are ruled: what no rule names does not pass."""
+    """What no rule names does not pass."""
 
     pod_selector: PodSelector
-    policy_types: Annotated[Items[Literal["Ingress", "Egress"]], Field(min_length=2, max_length=2)]
+    policy_types: Annotated[Items[Literal["Ingress", "Egress"]], Field(min_length=1, max_length=2)]
     ingress: Items[PolicyIngressRule] = ()
     egress: Items[PolicyEgressRule] = ()
 
-    @model_validator(mode="after")
-    def _both(self) -> PolicySpec:
-        if set(self.policy_types) != {"Ingress", "Egress"}:
-            raise ValueError(f"expected Ingress and Egress to be ruled, got {self.policy_types}")
-        return self
+
+class PolicyMetadata(Metadata):
+    """Whose pods are meant: the application's own, or the TLS terminator."""
+
+    namespace: Literal["ingress"] | None = None
 
 
 class NetworkPolicy(KubernetesObject):
-    """Who may talk to the pods that it selects, and to whom they may."""
+    """Who may talk to the pods that it selects, and to whom they may.
+
+    In the namespace `ingress` it is about the TLS terminator: which clients the guest has.
+    """
 
     api_version: Literal["networking.k8s.io/v1"]
     kind: Literal["NetworkPolicy"]
-    metadata: Metadata
+    metadata: PolicyMetadata
     spec: PolicySpec
+
+    @property
+    def about_clients(self) -> bool:
+        """Whether it is about the TLS terminator."""
+        return self.metadata.namespace is not None
+
+    @model_validator(mode="after")
+    def _directions(self) -> NetworkPolicy:
+        ruled = {"Ingress"} if self.about_clients else {"Ingress", "Egress"}
+        if sorted(self.spec.policy_types) != sorted(ruled):
+            raise ValueError(
+                f"expected policyTypes {sorted(ruled)}, got {[*self.spec.policy_types]}"
+            )
+        if self.about_clients and (self.spec.pod_selector.match_labels or self.spec.egress):
+            raise ValueError("in the namespace ingress: expected podSelector {} and no egress")
+        return self

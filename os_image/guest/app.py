@@ -62,8 +62,8 @@ def start_app(root: Path, *, volumes: Path, run: Run) -> None:
         AppError: The description does not fit this image, or a command failed.
     """
     app = read_app_description(root / "app.json")
-    # The application's own policy, before there is anybody whom it could concern. It can only
-    # drop: the image's rules stand beside it.
+    # What the application's policies let pass, before there is anybody whom it could concern: pods
+    # among themselves and the ingress to them. The image's rules stand, so nothing else is opened.
     run(["/usr/sbin/nft", "-f", str(root / "network.nft")])
     for pod in app.pods:
         for name, size_bytes in pod.memory_volumes.items():

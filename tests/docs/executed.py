@@ -21,6 +21,8 @@ HERE: tuple[str, ...] = (
     "./do invoke app-disk.build",
     "./do invoke os-image.build",
     "./do invoke os-image.inspect",
+    "./do invoke network.show",
+    "./do invoke network.show --app hello",
     "./do invoke chain.verify dist/release",
     "./do invoke chain.monitor",
     "./do invoke chain.monitor --identity https://blindllama.dev/builders/local/v1",

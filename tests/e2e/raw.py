@@ -27,13 +27,7 @@ class Claimed:
 
 def claimed_evidence(url: str, nonce: bytes, *, timeout_s: float = TIMEOUT_S) -> Claimed:
     """Ask a guest for evidence over a connection to whoever answers there."""
-    target = urlsplit(url)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    connection = http.client.HTTPSConnection(
-        str(target.hostname), target.port, timeout=timeout_s, context=context
-    )
+    connection = _connection(url, timeout_s)
     try:
         connection.connect()
         assert isinstance(connection.sock, ssl.SSLSocket)
@@ -52,4 +46,32 @@ def claimed_evidence(url: str, nonce: bytes, *, timeout_s: float = TIMEOUT_S) ->
     return Claimed(
         document=document,
         spki=key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo),
+    )
+
+
+def registers(url: str) -> tuple[bytes, ...]:
+    """What a guest says its registers are, 0 to 15."""
+    document = json.loads(claimed_evidence(url, bytes(32)).document)
+    return tuple(bytes.fromhex(value) for value in document["pcrs"]["sha256"])
+
+
+def page(url: str, path: str, *, timeout_s: float = TIMEOUT_S) -> str:
+    """Ask whoever answers there for a page of its application."""
+    connection = _connection(url, timeout_s)
+    try:
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        assert answer.status == http.client.OK, answer.status
+        return answer.read().decode()
+    finally:
+        connection.close()
+
+
+def _connection(url: str, timeout_s: float) -> http.client.HTTPSConnection:
+    target = urlsplit(url)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return http.client.HTTPSConnection(
+        str(target.hostname), target.port, timeout=timeout_s, context=context
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
@@ -66,3 +67,46 @@ def make_image(tmp_path: Path) -> ImageMaker:
         return build_image(name, entries, entrypoint=["/usr/bin/program", name], tag=tag)
 
     return make
+
+
+STORE_PORTS = [{"port": 5432}]
+"""Of the store, for the model; nobody else may."""
+
+
+def pods_named(app: str) -> dict[str, Any]:
+    """Return the peers that have this label."""
+    return {"podSelector": {"matchLabels": {"app": app}}}
+
+
+def client_policy(*blocks: dict[str, Any], port: int = 443) -> dict[str, Any]:
+    """Return a policy about who may be a client."""
+    rule = {"from": [{"ipBlock": {**block}} for block in blocks], "ports": [{"port": port}]}
+    return {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "NetworkPolicy",
+        "metadata": {"name": "clients", "namespace": "ingress"},
+        "spec": {"podSelector": {}, "policyTypes": ["Ingress"], "ingress": [rule]},
+    }
+
+
+@pytest.fixture
+def three_pods(documents: Documents) -> Documents:
+    """The default application, called llm, a store that it asks, and a third that nobody asks.
+
+    In order: Deployment, Ingress, policy, Service; 4, 5, 6 and 7, 8, 9 without Ingress.
+    """
+    found = copy.deepcopy(documents)
+    for name, address in (("store", "10.89.0.11"), ("third", "10.89.0.12")):
+        new = copy.deepcopy([documents[0], documents[2], documents[3]])
+        for document in new:
+            document["metadata"]["name"] = name
+        set_at(new, "0/spec/selector/matchLabels", {"app": name})
+        set_at(new, "0/spec/template/metadata/labels", {"app": name})
+        set_at(new, "1/spec/podSelector/matchLabels", {"app": name})
+        set_at(new, "1/spec/ingress", [])
+        set_at(new, "2/spec/selector", {"app": name})
+        set_at(new, "2/spec/clusterIP", address)
+        found += new
+    set_at(found, "2/spec/egress", [{"to": [pods_named("store")], "ports": STORE_PORTS}])
+    set_at(found, "5/spec/ingress", [{"from": [pods_named("llm")], "ports": STORE_PORTS}])
+    return found

@@ -89,7 +89,6 @@ MUTATIONS: dict[str, tuple[Fault, str, object]] = {
     "claimed volume": (Fault.FIELD, f"{POD}/volumes/0/persistentVolumeClaim", {}),
     "annotation": (Fault.FIELD, "0/metadata/annotations", {}),
     "namespace": (Fault.FIELD, "3/metadata/namespace", "other"),
-    "excepted peer": (Fault.FIELD, f"{RULE}/from/0/ipBlock", {"cidr": "10.0.0.0/8", "except": []}),
     "node port": (Fault.FIELD, f"{SERVICE}/ports/0/nodePort", 30000),
     "writable root": (
         Fault.VALUE,

@@ -6,7 +6,6 @@ import configparser
 import json
 import re
 import tomllib
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -110,10 +109,9 @@ def test_the_places_agree() -> None:
     assert f"import {runtime.ROUTES}\n" in caddyfile
     assert f"reverse_proxy unix/{runtime.ATTEST_SOCKET} {{\n" in caddyfile
     assert f"tls {runtime.CERTIFICATE} {runtime.KEY} " in caddyfile
-    assert f"define app_network = {app_description.POD_NETWORK}\n" in firewall
     containers = FILES / "etc" / "containers"
     network = json.loads((containers / "networks" / f"{app.NETWORK}.json").read_text())
-    assert f'define app_bridge = "{network["network_interface"]}"\n' in firewall
+    assert f'define pods = "{network["network_interface"]}"\n' in firewall
     assert (network["internal"], network["dns_enabled"]) == (True, False)
     assert [one["subnet"] for one in network["subnets"]] == [str(app_description.POD_NETWORK)]
     storage = tomllib.loads((containers / "storage.conf").read_text())
@@ -125,12 +123,26 @@ def test_the_places_agree() -> None:
     assert policy == {"default": [{"type": "reject"}]}
 
 
-def test_n1_one_port_is_open_and_every_chain_drops() -> None:
-    text = FIREWALL.read_text()
-    policies = Counter(re.findall(r"hook (\w+) priority filter; policy (\w+);", text))
-    assert policies == {("input", "drop"): 1, ("output", "drop"): 1, ("forward", "drop"): 2}
-    assert re.findall(r"dport (\S+)", text) == ["$ingress_port", "67"]
-    assert "define ingress_port = 443\n" in text
+@pytest.mark.parametrize(
+    ("name", "unit", "user"),
+    [
+        ("terminator", "blindllama-ingress", "caddy"),
+        ("attestation", "blindllama-attest", "blindllama"),
+    ],
+)
+def test_the_packet_filter_knows_who_runs_what(name: str, unit: str, user: str) -> None:
+    assert lines(UNITS / f"{unit}.service", "User") == [user]
+    assert f"define {name} = {_number(user)}\n" in FIREWALL.read_text()
+
+
+def test_the_packet_filter_knows_who_renews_the_lease() -> None:
+    # The user of Debian's own unit of systemd-networkd.
+    assert f"define network_daemon = {_number('systemd-network')}\n" in FIREWALL.read_text()
+
+
+def _number(user: str) -> int:
+    users = tomllib.loads((FILES.parent.parent / "os-image.toml").read_text())["users"]
+    return next(int(one["uid"]) for one in users if one["name"] == user)
 
 
 def test_the_ingress_speaks_tls_1_3_and_does_not_log_requests() -> None:
