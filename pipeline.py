@@ -82,7 +82,8 @@ def declared_steps(site: Site) -> tuple[Step, ...]:
             reads=(*site.reads(inputs[APP_DISK]), site.app / IMAGES),
             after=(ENGINE,),
             products=(app_disk.DISK, app_disk.DESCRIPTION, SBOM),
-            code=code("app_disk", "disk", *_SBOM_CODE, but=("apps",)) | _own_files(root, site.app),
+            code=code("app_disk", "disk", "front", *_SBOM_CODE, but=("apps",))
+            | _own_files(root, site.app),
             parameters={
                 "app": site.app.relative_to(root).as_posix(),
                 "runtime": site.os_image.runtime,

@@ -31,14 +31,14 @@ The store is as immutable as the digest, so that the tag cannot come to mean any
 USER = "65532:65532"
 """Nobody in particular: no entry of any user table, no file of the image."""
 
-_LOADER = PurePosixPath("/lib64/ld-linux-x86-64.so.2")
+LOADER = PurePosixPath("/lib64/ld-linux-x86-64.so.2")
 _SERVER = PurePosixPath("/usr/bin/llama-server")
 _BACKEND = PurePosixPath("/usr/lib/x86_64-linux-gnu/ggml/backends0/libggml-cpu-x64.so")
 """The one CPU variant of the image. ggml takes the best variant of its directory, also when
 GGML_BACKEND_PATH names another one; with a single file there is no choice, and answers are the
 same on every machine."""
 _VIRTUAL = "linux-vdso.so.1"
-_MOUNT_POINTS = ("dev", "etc", "models", "proc", "run", "sys", "tmp")
+_MOUNT_POINTS = ("dev", "etc", "models", "proc", "run/server", "sys", "tmp")
 _MERGED = {"lib": "usr/lib", "lib64": "usr/lib64"}
 
 
@@ -150,21 +150,18 @@ def server_entries(llama: Tree) -> tuple[Entry, ...]:
     Raises:
         ImageError: A library that the program needs is in none of the packages.
     """
-    wanted = {_LOADER, _SERVER, _BACKEND}
-    for program in (_SERVER, _BACKEND):
-        listed = llama.run([str(_LOADER), "--list", str(program)])
-        wanted |= parse_loader_list(listed.stdout.decode())
+    programs = (_SERVER, _BACKEND)
+    wanted = {LOADER, *programs, *loaded_by(llama, programs)}
     files = [
         Entry(
-            path=_merged(path),
+            path=merged(path),
             source=file_inside(llama.root, path),
-            executable=path in {_SERVER, _LOADER},
+            executable=path in {_SERVER, LOADER},
         )
         for path in sorted(wanted)
     ]
-    links = [Entry(path=PurePosixPath(path), target=to) for path, to in _MERGED.items()]
     mounts = [Entry(path=PurePosixPath(path)) for path in _MOUNT_POINTS]
-    return (*files, *links, *mounts, *licence_entries(llama.root))
+    return (*files, *usr_links(), *mounts, *licence_entries(llama.root))
 
 
 def pause_image(pause: Tree) -> Image:
@@ -180,6 +177,21 @@ def pause_image(pause: Tree) -> Image:
     )
     licences = licence_entries(pause.root, only="catatonit")
     return build_image(PAUSE_NAME, [program, *licences], entrypoint=["/pause", "-P"], tag=PAUSE_TAG)
+
+
+def loaded_by(tree: Tree, programs: Iterable[PurePosixPath]) -> set[PurePosixPath]:
+    """The libraries that programs and libraries of a root ask their loader for.
+
+    Raises:
+        ImageError: One is in none of the packages.
+    """
+    found: set[PurePosixPath] = set()
+    for program in programs:
+        listed = tree.run([str(LOADER), "--list", str(program)]).stdout.decode()
+        # So the loader says of an extension that needs no library at all.
+        if listed.strip() != "statically linked":
+            found |= parse_loader_list(listed)
+    return found
 
 
 def parse_loader_list(text: str) -> set[PurePosixPath]:
@@ -204,7 +216,12 @@ def parse_loader_list(text: str) -> set[PurePosixPath]:
     return found
 
 
-def _merged(path: PurePosixPath) -> PurePosixPath:
+def usr_links() -> list[Entry]:
+    """The links by which libraries below /usr are found at their old places."""
+    return [Entry(path=PurePosixPath(path), target=to) for path, to in _MERGED.items()]
+
+
+def merged(path: PurePosixPath) -> PurePosixPath:
     """The path below /usr that /lib and /lib64 stand for."""
     first, *rest = path.parts[1:]
     return PurePosixPath(_MERGED.get(first, first), *rest)

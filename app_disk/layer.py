@@ -37,12 +37,14 @@ class LayerError(BuildError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """A file, a symbolic link (`target`) or, with neither source nor target, a directory."""
+    """A file (`source` or `content`), a symbolic link (`target`) or, with none, a directory."""
 
     path: PurePosixPath
     """Relative to the layer's root."""
     source: Path | None = None
     """The file that holds the content."""
+    content: bytes | None = None
+    """The content itself, of a file that no package holds."""
     target: str | None = None
     """Where a symbolic link points."""
     executable: bool = False
@@ -56,8 +58,19 @@ class Entry:
         """Refuse paths that leave the layer, and entries of two kinds."""
         if self.path.is_absolute() or ".." in self.path.parts or not self.path.parts:
             raise LayerError(f"path in a layer: expected a relative path, got {str(self.path)!r}")
-        if self.source is not None and self.target is not None:
-            raise LayerError(f"{self.path}: expected a file or a link, got both")
+        if sum(part is not None for part in (self.source, self.content, self.target)) > 1:
+            raise LayerError(f"{self.path}: expected one of source, content and target, got more")
+
+    @property
+    def is_directory(self) -> bool:
+        """Whether it is neither a file nor a link."""
+        return self.source is None and self.content is None and self.target is None
+
+    def data(self) -> bytes:
+        """The content of a file."""
+        if self.content is not None:
+            return self.content
+        return b"" if self.source is None else self.source.read_bytes()
 
     @property
     def mode(self) -> int:
@@ -66,7 +79,7 @@ class Entry:
             return 0o777
         if self.permissions is not None:
             return self.permissions
-        if self.source is None:
+        if self.is_directory:
             return DIRECTORY_MODE
         return PROGRAM_MODE if self.executable else FILE_MODE
 
@@ -108,8 +121,10 @@ def write_layer(layer: Layer, directory: Path) -> None:
         path = directory / entry.path
         if entry.target is not None:
             path.symlink_to(entry.target)
-        elif entry.source is None:
+        elif entry.is_directory:
             path.mkdir()
+        elif entry.source is None:
+            path.write_bytes(entry.data())
         else:
             shutil.copyfile(entry.source, path)
         if (entry.uid, entry.gid) != (0, 0):
@@ -150,7 +165,7 @@ def _complete(entries: Iterable[Entry]) -> tuple[Entry, ...]:
     for entry in list(by_path.values()):
         for parent in entry.path.parents[:-1]:
             above = by_path.setdefault(parent, Entry(path=parent))
-            if above.source is not None or above.target is not None:
+            if not above.is_directory:
                 raise LayerError(f"{entry.path}: expected directories above it, got {parent}")
     return tuple(by_path[path] for path in sorted(by_path))
 
@@ -164,9 +179,13 @@ def _add(archive: tarfile.TarFile, entry: Entry) -> None:
         info.type = tarfile.SYMTYPE
         info.linkname = entry.target
         archive.addfile(info)
-    elif entry.source is None:
+    elif entry.is_directory:
         info.type = tarfile.DIRTYPE
         archive.addfile(info)
+    elif entry.source is None:
+        data = entry.data()
+        info.size = len(data)
+        archive.addfile(info, io.BytesIO(data))
     else:
         with entry.source.open("rb") as file:
             info.size = os.fstat(file.fileno()).st_size

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from app_disk.busybox import BUSYBOX_NAME, BUSYBOX_PACKAGE, busybox_image
+from app_disk.front_image import FRONT_NAME, FRONT_SET, front_image
 from app_disk.image import PAUSE_NAME, SERVER_NAME, Image, pause_image, server_image
 from supply_chain.errors import LockError
 
@@ -58,6 +59,7 @@ RECIPES = {
     recipe.name: recipe
     for recipe in (
         Recipe(name=BUSYBOX_NAME, set_name="initrd", only=(BUSYBOX_PACKAGE,), make=busybox_image),
+        Recipe(name=FRONT_NAME, set_name=FRONT_SET, make=front_image),
         Recipe(name=SERVER_NAME, set_name="llama", make=server_image),
     )
 }

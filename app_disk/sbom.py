@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from cyclonedx.model.component import Component, ComponentType, Pedigree
 from packageurl import PackageURL
 
-from supply_chain.digest import Sha256, sha256_file
+from supply_chain.digest import Sha256, sha256_bytes, sha256_file
+from supply_chain.inputs.deb import PackedFile
 from supply_chain.sbom.debian import Inventory
 from supply_chain.sbom.document import (
     SbomError,
@@ -91,20 +92,24 @@ def image_part(image: Image) -> Component:
 
 
 def image_parts(image: Image, tree: Tree, packages: Packages) -> Iterable[Component]:
-    """Return the packages whose files are in an image.
+    """Return the packages whose files are in an image, and the files that are our own.
 
     Raises:
-        SbomError: A file is in none of them.
+        SbomError: A file that was taken from the packages' root is in none of them.
     """
     inventory, root = Inventory(), tree.root.resolve()
+    part = image.name.rpartition("/")[2]
     for entry in image.layer.entries:
+        if entry.content is not None:
+            found = PackedFile(digest=sha256_bytes(entry.content), target=None)
+            inventory.add_tree({str(entry.path): found}, packages, part=part)
         if entry.source is None:
             continue
         path = entry.source.resolve().relative_to(root).as_posix()
         package = packages.of_path(path)
         if package is None:
             raise SbomError(f"{image.name}: expected /{path} in one of its packages, got none")
-        inventory.add_package(package, packages, part=image.name.rpartition("/")[2])
+        inventory.add_package(package, packages, part=part)
     return inventory.parts()
 
 

@@ -47,10 +47,12 @@ def test_openai(session: AttestedSession, words: str) -> None:
 
 
 def test_openai_asynchronous(session: AttestedSession, words: str) -> None:
+    (model,) = session.models()
+
     async def ask() -> str:
         async with session.async_openai() as client:
             events = await client.completions.create(
-                model="any", prompt=PROMPT, max_tokens=TOKENS, temperature=0, stream=True
+                model=model, prompt=PROMPT, max_tokens=TOKENS, temperature=0, stream=True
             )
             return "".join([event.choices[0].text async for event in events])
 
@@ -66,6 +68,12 @@ def test_httpx(session: AttestedSession, words: str) -> None:
 
 def test_the_call_of_the_first_blindllama(session: AttestedSession, words: str) -> None:
     assert completion.create(session=session, text_input=PROMPT, max_tokens=TOKENS) == words.strip()
+    without = completion.create(
+        session=session, text_input=PROMPT, max_tokens=TOKENS, bad_words="Paris"
+    )
+    assert "Paris" in words
+    assert without
+    assert "Paris" not in without
     with pytest.raises(UsageError, match="model; expected"):
         completion.create(session=session, text_input=PROMPT, model="meta-llama/Llama-2-7b-hf")
 
@@ -76,9 +84,10 @@ def test_a_program_behind_the_proxy(session: AttestedSession, words: str) -> Non
         thread.start()
         try:
             base_url = f"{proxy.url}/v1"
+            (model,) = session.models()
             with openai.OpenAI(base_url=base_url, api_key="none", max_retries=0) as client:
                 events = client.completions.create(
-                    model="any", prompt=PROMPT, max_tokens=TOKENS, temperature=0, stream=True
+                    model=model, prompt=PROMPT, max_tokens=TOKENS, temperature=0, stream=True
                 )
                 assert "".join(event.choices[0].text for event in events) == words
         finally:

@@ -1,4 +1,4 @@
-"""The OpenAI API as the guest's application serves it, small: completions, chat, embeddings.
+"""The API of a guest's application, small: OpenAI's completions, chat, embeddings; the reference's.
 
 A stream waits after each of its events until a test has seen it, so a test that gets to its end
 has proven that nothing was held back.
@@ -42,6 +42,8 @@ class OpenAiServer:
             self._answer(handler, body, _chat_piece, _chat_whole)
         elif path == "/v1/completions":
             self._answer(handler, body, _text_piece, _text_whole)
+        elif path == "/v2/models/ensemble/generate":
+            _whole(handler, {"model_name": "ensemble", "text_output": "".join(WORDS)})
         else:
             handler.send_error(404)
 

@@ -7,19 +7,38 @@
         max_tokens=20, bad_words="", stop_words="",
     )
 
-It takes a verified session where the first one kept what it trusted inside the package. Nothing
-that is asked for is passed over: what the guest's server cannot do is refused.
+It takes a verified session where the first one kept what it trusted inside the package, and asks
+at the path that the first one asked at. Nothing that is asked for is passed over: what the guest's
+server cannot do is refused.
+
+Source: Triton Inference Server, protocol/extension_generate.md.
 """
 
 from __future__ import annotations
 
 import csv
 from collections.abc import Sequence
+from typing import Final
 
-from blindllama.errors import UsageError
+from pydantic import BaseModel, ConfigDict
+
+from blindllama._strict_json import parse_json, parse_model
+from blindllama.errors import NetworkError, UsageError
 from blindllama.session import AttestedSession
 
 __all__ = ["create"]
+
+_PATH: Final = "/v2/models/ensemble/generate"
+_LIMIT_BYTES: Final = 1 << 24
+_STEP: Final = 10
+
+
+class _Generated(BaseModel):
+    """What is needed of an answer; servers say more."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
+
+    text_output: str
 
 
 def create(
@@ -38,23 +57,40 @@ def create(
         text_input: The prompt.
         model: Its name; refused where the guest serves another. None takes whatever is verified.
         max_tokens: The longest answer, in tokens.
-        bad_words: Must be empty: the guest's server cannot forbid words. It can make single tokens
-            less likely, which forbids other words too.
+        bad_words: Texts that the answer must not contain, in the same form as `stop_words`.
         stop_words: Texts before which the answer ends: several, or one text with commas between
             them. The first BlindLlama kept the stop word at the end of its answer.
 
     Raises:
-        UsageError: an empty prompt, another model, or words to forbid.
+        UsageError: an empty prompt, another model, or what the guest's server cannot do.
+        NetworkError: the guest's server failed.
         Error: as for every request of the session.
     """
     if not text_input:
         raise UsageError("text_input; expected a prompt; got nothing")
-    if _words(bad_words):
-        raise UsageError("bad_words; expected none: the guest's server cannot forbid words")
+    if max_tokens < 1:
+        raise UsageError(f"max_tokens; expected at least 1; got {max_tokens}")
     if model is not None:
         _require_model(session, model)
-    stop = _words(stop_words)
-    return session.completion(text_input, max_tokens=max_tokens, stop=stop).strip()
+    body = {
+        "text_input": text_input,
+        "max_tokens": max_tokens,
+        "bad_words": _words(bad_words),
+        "stop_words": _words(stop_words),
+    }
+    return _generated(session, body).strip()
+
+
+def _generated(session: AttestedSession, body: object) -> str:
+    with session.post(_PATH, json=body, stream=True) as response:
+        if response.status_code >= 500:
+            raise NetworkError(f"completion: the server answers {response.status_code}")
+        if response.status_code != 200:
+            raise UsageError(f"completion: the server answers {response.status_code}")
+        with session._carrier.translated():  # noqa: SLF001 - of this package
+            content = response.raw.read(_LIMIT_BYTES + 1)
+            value = parse_json(content, limit=_LIMIT_BYTES, step=_STEP, what="completion")
+            return parse_model(value, _Generated, step=_STEP, what="completion").text_output
 
 
 def _words(words: str | Sequence[str]) -> list[str]:

@@ -38,14 +38,20 @@ def set_at(document: dict[str, Any] | Documents, path: str, value: object) -> No
 
 
 @pytest.fixture
-def manifests(checkout: Path) -> Path:
+def manifests() -> Path:
+    """The directory of a small application: the model's server alone, one route."""
+    return Path(__file__).parent / "one_container"
+
+
+@pytest.fixture
+def default_app(checkout: Path) -> Path:
     """The directory of the default application."""
     return checkout / "app_disk" / "apps" / "llm"
 
 
 @pytest.fixture
 def documents(manifests: Path) -> Documents:
-    """The default application's objects: Deployment, Ingress, NetworkPolicy, Service."""
+    """The small application's objects: Deployment, Ingress, NetworkPolicy, Service."""
     return [
         document
         for path in sorted(manifests.glob("manifests/*.yaml"))

@@ -3,7 +3,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 from uuid import UUID
 
@@ -138,14 +138,14 @@ def test_a_description_without_a_descriptor_is_refused(tmp_path: Path, text: str
 
 @pytest.mark.root
 def test_two_builds_give_the_same_disk_and_the_guest_reads_its_identity(
-    checkout: Path, manifests: Path, engine: Path, tmp_path: Path
+    checkout: Path, default_app: Path, engine: Path, tmp_path: Path
 ) -> None:
     if os.geteuid() != 0:
         pytest.skip("needs root, to run the locked tools in a root of their own")
     workspace = Workspace.at(checkout, os.environ)
     inputs = LockedInputs.at(workspace)
     lock, store = inputs.lock, inputs.store
-    app = read_app(manifests)
+    app = read_app(default_app)
     if not all(store.has(digest) for digest in app_disk_inputs(app, lock).values()):
         pytest.skip("needs the sets llama and tools in the store: invoke inputs.fetch")
     disks = []
@@ -157,7 +157,7 @@ def test_two_builds_give_the_same_disk_and_the_guest_reads_its_identity(
             disks.append(
                 build_locked_app_disk(
                     app,
-                    directory=manifests,
+                    directory=default_app,
                     engine=engine,
                     inputs=inputs,
                     out=out,
@@ -198,9 +198,21 @@ def _check_sbom(sbom: dict[str, Any], disk: AppDisk, lock: Lock) -> None:
     assert published["purl"] == "pkg:pypi/llm-parrot@1.2"
     inside = {entry["ref"]: entry.get("dependsOn", []) for entry in sbom["dependencies"]}
     locked = {package.sha256.hex: package.name for package in lock.debs}
+    expected = {
+        "pause": {"catatonit"},
+        "llama-server": {"llama.cpp-tools", "libllama0", "libc6"},
+        "front": {"python3-aiohttp", "python3-pydantic-core", "libpython3.13-stdlib", "libc6"},
+    }
     for image in disk.images:
-        names = {locked[parts[ref]["hashes"][0]["content"]] for ref in inside[image.reference]}
-        assert {"catatonit"} == names or {"llama.cpp-tools", "libllama0", "libc6"} <= names
+        found = [parts[ref]["hashes"][0]["content"] for ref in inside[image.reference]]
+        name = image.name.rpartition("/")[2]
+        assert expected.pop(name) <= {locked[digest] for digest in found if digest in locked}
+        # What is in no package is our own, file by file.
+        own = {parts[ref]["name"] for ref in inside[image.reference]} - set(locked.values())
+        assert {PurePosixPath(path).parent.name for path in own} == (
+            {"front"} if name == "front" else set()
+        )
+    assert not expected
 
 
 def _text_bytes(guid: UUID) -> bytes:

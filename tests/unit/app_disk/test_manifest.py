@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from app_disk.application import App, parse_app
 from app_disk.manifest import Fault, ManifestError
+from app_disk.source import read_app
 from tests.unit.app_disk.conftest import REMOVED, Documents, set_at
 
 NAME = "localhost/llama-server"
@@ -21,7 +23,17 @@ def _pod(deployment: dict[str, Any]) -> dict[str, Any]:
     return spec
 
 
-def test_the_default_application_is_understood(documents: Documents) -> None:
+def test_the_default_application_is_understood(default_app: Path) -> None:
+    app = read_app(default_app)
+
+    (pod,) = app.workloads
+    assert (app.name, str(pod.address), pod.ports) == ("llm", "10.89.0.10", (8080,))
+    assert (pod.readiness.path, pod.readiness.port) == ("/health", 8080)
+    assert app.images == ("localhost/front", NAME)
+    assert [(one.path, one.exact) for one in app.routes] == [("/v1", False), ("/v2", False)]
+
+
+def test_an_application_of_one_container_is_understood(documents: Documents) -> None:
     app = _parse(documents)
 
     (pod,) = app.workloads

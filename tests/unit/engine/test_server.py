@@ -10,7 +10,7 @@ from app_disk.layer import write_layer
 from app_disk.source import read_app
 from engine.locked import build_locked_engine
 from engine.native import NativeServerError, native_server
-from engine.server import server_argv
+from engine.server import front_argv, server_argv
 from engine.spec import EngineSpec, WheelWeights
 from supply_chain.inputs.lock import Lock
 from supply_chain.inputs.locked import LockedInputs
@@ -18,17 +18,22 @@ from supply_chain.progress import SilentProgress
 from supply_chain.workspace import Workspace
 
 
-def test_the_manifest_of_the_default_application_starts_the_same_server(
+def test_the_manifest_of_the_default_application_starts_the_same_programs(
     spec: EngineSpec, checkout: Path
 ) -> None:
     app = read_app(checkout / "app_disk" / "apps" / "llm")
     (workload,) = app.workloads
-    container = workload.pod.containers[0]
+    front, server = workload.pod.containers
+    socket = PurePosixPath("/run/server/llama.sock")
 
-    everywhere = "0.0.0.0"  # noqa: S104 - inside the pod's own network
-    assert [*container.command, *container.args] == server_argv(
-        spec, model=PurePosixPath("/models/model.gguf"), host=everywhere, port=workload.ports[0]
+    assert [*server.command, *server.args] == server_argv(
+        spec, model=PurePosixPath("/models/model.gguf"), host=str(socket)
     )
+    assert [*front.command, *front.args] == front_argv(
+        spec, listen=f"0.0.0.0:{workload.ports[0]}", socket=socket
+    )
+    # The server has a socket in memory that the two share, and no address.
+    assert (front.ports[0].container_port, server.ports) == (workload.ports[0], ())
 
 
 def test_nothing_of_one_caller_is_kept_for_another(spec: EngineSpec) -> None:

@@ -88,8 +88,9 @@ def test_an_answer_that_takes_too_long_is_ended(serve: Serve, streaming: bool) -
         async with serve(ModelServer(holds_after=1), limits=replace(LIMITS, time_s=0.3)) as api:
             status, body, _ = await api.post("/v1/completions", PROMPT | {"stream": streaming})
             if streaming:
-                piece, last = events(body)
-                assert piece["choices"][0]["text"] == " Paris"
+                # The first word is there or not: how fast this machine is decides nothing.
+                *pieces, last = events(body)
+                assert [piece["choices"][0]["text"] for piece in pieces] in ([], [" Paris"])
                 assert last["error"]["code"] == "time_limit"
             else:
                 assert (status, error_of(body)["code"]) == (504, "time_limit")
@@ -144,7 +145,7 @@ def test_a_server_that_computes_for_somebody_is_ready_until_that_takes_too_long(
     serve: Serve,
 ) -> None:
     async def run() -> None:
-        async with serve(limits=replace(LIMITS, time_s=2.0)) as api:
+        async with serve(limits=replace(LIMITS, time_s=5.0)) as api:
             assert (await api.get("/health"))[0] == 200
             api.server.holds_after = 1
             asking = asyncio.create_task(api.post("/v1/completions", PROMPT))

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import pytest
 
 from blindllama import completion
-from blindllama.errors import Code, FormatError, UsageError
+from blindllama.errors import Code, FormatError, NetworkError, UsageError
 from blindllama.session import AttestedSession
 from tests.simulators.attested_server import WORDS, Server
 from tests.simulators.openai_server import MODEL, OpenAiServer
@@ -30,15 +30,18 @@ def test_the_call(session: AttestedSession, server: Server) -> None:
         stop_words="",
     )
     assert text == "".join(WORDS).strip()
-    assert server.paths == ["/v1/models", "/v1/completions"]
-    sent = json.loads(server.bodies[-1])
-    assert (sent["prompt"], sent["max_tokens"]) == ("What is machine learning?", 20)
-    assert "stop" not in sent
+    assert server.paths == ["/v1/models", "/v2/models/ensemble/generate"]
+    assert json.loads(server.bodies[-1]) == {
+        "text_input": "What is machine learning?",
+        "max_tokens": 20,
+        "bad_words": [],
+        "stop_words": [],
+    }
     assert (server.attestations, server.handshakes) == (1, 1)
 
 
 @pytest.mark.parametrize(
-    ("words", "stop"),
+    ("words", "listed"),
     [
         ("end", ["end"]),
         ("end, stop", ["end", "stop"]),
@@ -46,18 +49,24 @@ def test_the_call(session: AttestedSession, server: Server) -> None:
         (["a, b", ""], ["a, b"]),
     ],
 )
-def test_stop_words(
-    session: AttestedSession, server: Server, words: str | Sequence[str], stop: list[str]
+@pytest.mark.parametrize("argument", ["bad_words", "stop_words"])
+def test_words(
+    session: AttestedSession,
+    server: Server,
+    argument: str,
+    words: str | Sequence[str],
+    listed: list[str],
 ) -> None:
-    completion.create(session=session, text_input="Once", stop_words=words)
-    assert json.loads(server.bodies[-1])["stop"] == stop
+    if argument == "bad_words":
+        completion.create(session=session, text_input="Once", bad_words=words)
+    else:
+        completion.create(session=session, text_input="Once", stop_words=words)
+    assert json.loads(server.bodies[-1])[argument] == listed
 
 
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        ({"bad_words": "never"}, "bad_words; expected none"),
-        ({"bad_words": ["never"]}, "bad_words; expected none"),
         ({"text_input": ""}, "text_input; expected a prompt"),
         ({"max_tokens": 0}, "max_tokens; expected at least 1"),
     ],
@@ -76,6 +85,36 @@ def test_another_model_is_refused(session: AttestedSession, server: Server) -> N
     with pytest.raises(UsageError, match=f"model; expected {MODEL}; got meta-llama/Llama-2-7b-hf"):
         completion.create(session=session, model="meta-llama/Llama-2-7b-hf", text_input="a secret")
     assert server.paths == ["/v1/models"]
+
+
+@pytest.mark.parametrize(
+    ("status", "error"), [(404, UsageError), (400, UsageError), (503, NetworkError)]
+)
+def test_a_status_is_told_without_its_text(
+    session: AttestedSession, server: Server, status: int, error: type[Exception]
+) -> None:
+    server.application = answering(status, b"a secret")
+    with pytest.raises(error, match=f"completion: the server answers {status}") as caught:
+        completion.create(session=session, text_input="a secret")
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        (b"[", Code.FORMAT_NOT_JSON),
+        (b'{"text_output":["x"]}', Code.FORMAT_SCHEMA),
+        (b'{"text_output":"x","text_output":"y"}', Code.FORMAT_DUPLICATE_KEY),
+    ],
+    ids=["not JSON", "no text", "two texts"],
+)
+def test_t4_an_answer_that_is_none(
+    session: AttestedSession, server: Server, body: bytes, code: Code
+) -> None:
+    server.application = answering(200, body)
+    with pytest.raises(FormatError) as caught:
+        completion.create(session=session, text_input="a secret")
+    assert caught.value.code is code
 
 
 @pytest.mark.parametrize(
