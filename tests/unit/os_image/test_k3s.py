@@ -127,6 +127,10 @@ def test_n1_its_packet_filter_is_taken_by_the_kernel_and_drops(
     assert text.count("policy drop;") == text.count("type filter hook") == 3
     config = yaml.safe_load((root / "etc/rancher/k3s/config.yaml").read_text())
     assert f"define pod_network = {config['cluster-cidr']}\n" in text
+    numbers = {user.name: user.uid for user in read_spec(SPEC).users}
+    askers = f"0, {numbers['caddy']}, {numbers['blindllama']}"
+    assert f"define askers = {{ {askers} }}\n" in text
+    assert f"define network_daemon = {numbers['systemd-network']}\n" in text
 
 
 def test_what_is_no_program_is_refused(tmp_path: Path) -> None:
