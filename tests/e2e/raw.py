@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import http.client
 import json
 import ssl
+from collections.abc import Iterator
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -27,21 +29,33 @@ class Claimed:
 
 def claimed_evidence(url: str, nonce: bytes, *, timeout_s: float = TIMEOUT_S) -> Claimed:
     """Ask a guest for evidence over a connection to whoever answers there."""
+    with opened(url, timeout_s=timeout_s) as connection:
+        return ask_evidence(connection, nonce)
+
+
+@contextlib.contextmanager
+def opened(url: str, *, timeout_s: float = TIMEOUT_S) -> Iterator[http.client.HTTPSConnection]:
+    """A connection to whoever answers there; nothing is asked yet."""
     connection = _connection(url, timeout_s)
     try:
         connection.connect()
-        assert isinstance(connection.sock, ssl.SSLSocket)
-        leaf = connection.sock.getpeercert(binary_form=True)
-        assert leaf is not None
-        body = json.dumps({"nonce": base64.b64encode(nonce).decode()})
-        connection.request(
-            "POST", "/attestation", body=body, headers={"content-type": "application/json"}
-        )
-        answer = connection.getresponse()
-        assert answer.status == http.client.OK, answer.status
-        document = answer.read()
+        yield connection
     finally:
         connection.close()
+
+
+def ask_evidence(connection: http.client.HTTPSConnection, nonce: bytes) -> Claimed:
+    """Ask for evidence over a connection that is open."""
+    assert isinstance(connection.sock, ssl.SSLSocket)
+    leaf = connection.sock.getpeercert(binary_form=True)
+    assert leaf is not None
+    body = json.dumps({"nonce": base64.b64encode(nonce).decode()})
+    connection.request(
+        "POST", "/attestation", body=body, headers={"content-type": "application/json"}
+    )
+    answer = connection.getresponse()
+    assert answer.status == http.client.OK, answer.status
+    document = answer.read()
     key = x509.load_der_x509_certificate(leaf).public_key()
     return Claimed(
         document=document,
