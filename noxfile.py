@@ -259,7 +259,7 @@ def requirements(session: nox.Session) -> None:
                 same = ["--no-deps"]
             if name == "azure":
                 # azure-cli-core demands an argcomplete below nox's, and uses it for nothing here.
-                same.append("--override=azure-override.txt")
+                same.append("--override=azure-override.in")
             session.run(
                 "uv", "pip", "compile", *options, *same, f"{name}.in", f"--output-file={name}.txt"
             )

@@ -12,7 +12,7 @@ INSTALL = (
     "-r requirements/azure.txt"
 )
 """What installs them. Without dependencies: the file holds all of them, and azure-cli-core demands
-an argcomplete below the one that nox takes, with which it works as well (azure-override.txt)."""
+an argcomplete below the one that nox takes, with which it works as well (azure-override.in)."""
 
 
 def library(name: str) -> Any:  # noqa: ANN401 - optional, and so are its types
