@@ -52,9 +52,7 @@ def test_a_unit_is_wanted_and_ends_with_the_machine(unit: Path) -> None:
     assert "Conflicts=shutdown.target" in unit.read_text().splitlines()
 
 
-@pytest.mark.parametrize(
-    "unit", [one for one in units() if one.stem != "blindllama-app"], ids=lambda path: path.stem
-)
+@pytest.mark.parametrize("unit", units(), ids=lambda path: path.stem)
 def test_a_unit_keeps_few_rights(unit: Path) -> None:
     text = unit.read_text().splitlines()
     assert "NoNewPrivileges=yes" in text
@@ -62,14 +60,14 @@ def test_a_unit_keeps_few_rights(unit: Path) -> None:
     assert any(line.startswith("RestrictAddressFamilies=") for line in text)
 
 
-@pytest.mark.parametrize(
-    "unit", [one for one in units() if one.stem != "blindllama-app"], ids=lambda path: path.stem
-)
+@pytest.mark.parametrize("unit", units(), ids=lambda path: path.stem)
 def test_a_unit_is_exposed_little(unit: Path, guest_tree: Tree) -> None:
     """By the guest's own systemd, as `systemd-analyze security` counts: 0 is best, 10 is worst."""
+    # podman makes namespaces, mounts and devices, so the unit of the containers keeps the right to.
+    most = 59 if unit.stem == "blindllama-app" else 29
     argv = ["systemd-analyze", "security", "--offline=yes", "--no-pager", f"/mnt/{unit.name}"]
     # In tenths; above it, the program fails.
-    argv.append("--threshold=29")
+    argv.append(f"--threshold={most}")
     binds = [Bind(host=unit, inside=f"/mnt/{unit.name}")]
     completed = guest_tree.run(argv, binds=binds, check=False)
     assert b"Overall exposure level for" in completed.stdout, completed.stderr
