@@ -20,6 +20,7 @@ from deploy.qemu.release import guest_directory
 from engine._tasks import ns as engine_tasks
 from os_image._tasks import ns as os_image_tasks
 from os_image.packet_filter import effective_rules
+from os_image.secure_boot._tasks import ns as secure_boot_tasks
 from pipeline import build_all, stale_cache
 from reproduce._tasks import reproduce
 from supply_chain._chain_tasks import ns as chain_tasks
@@ -214,6 +215,7 @@ ns = Collection(
     engine_tasks,
     app_disk_tasks,
     os_image_tasks,
+    secure_boot_tasks,
     chain_tasks,
     index_tasks,
     boot_tasks,

@@ -27,9 +27,20 @@ def _guest_directory() -> Path:
     return release.guest_directory(Workspace.at(_ROOT, os.environ))
 
 
-@task(help={"port": "the port of 127.0.0.1; 0 takes a free one", "accelerator": "tcg, kvm or auto"})
+@task(
+    help={
+        "port": "the port of 127.0.0.1; 0 takes a free one",
+        "accelerator": "tcg, kvm or auto",
+        "secure_boot": "the image in build/secure-boot, on a machine with its keys",
+    }
+)
 @told()
-def up(_context: Context, port: str = str(PORT), accelerator: str = "tcg") -> None:
+def up(
+    _context: Context,
+    port: str = str(PORT),
+    accelerator: str = "tcg",
+    secure_boot: bool = False,
+) -> None:
     """Boot the release in dist/release and wait until it answers."""
     number = whole_number(port, "port", least=0, most=65535)
     if accelerator not in {*Accelerator, "auto"}:
@@ -41,6 +52,7 @@ def up(_context: Context, port: str = str(PORT), accelerator: str = "tcg") -> No
             now=datetime.now(UTC),
             port=number or None,
             accelerator=None if accelerator == "auto" else Accelerator(accelerator),
+            secure_boot=secure_boot,
             progress=progress,
         )
     print(f"the guest answers at {guest.url}; its console: {guest.console}")

@@ -25,6 +25,8 @@ APP_DISK = "app.img"
 FIRMWARE_CODE = "OVMF_CODE.fd"
 FIRMWARE_VARIABLES = "OVMF_VARS.fd"
 MACHINE = "machine.json"
+SECURE_BOOT = "secure-boot"
+"""The folder of `build` where `secure-boot.sign` leaves a signed image."""
 
 
 def guest_directory(workspace: Workspace) -> Path:
@@ -38,6 +40,7 @@ def boot_release(
     now: datetime,
     port: int | None = None,
     accelerator: Accelerator | None = Accelerator.TCG,
+    secure_boot: bool = False,
     progress: Progress | None = None,
 ) -> vm.Guest:
     """A guest of the release in `dist/release` that answers at its port.
@@ -47,6 +50,7 @@ def boot_release(
         now: The time, for new certificates and for the record.
         port: The port of 127.0.0.1; a free one when None.
         accelerator: What executes it; KVM where it works when None. PCR 0 was taken under TCG.
+        secure_boot: Boot the signed disk on a machine with the keys, `signed_parts`.
         progress: Where to tell what goes on.
 
     Raises:
@@ -54,6 +58,8 @@ def boot_release(
         MissingToolError: QEMU, swtpm or tpm2-tools is not installed.
     """
     parts = release_parts(workspace, now=now, accelerator=accelerator)
+    if secure_boot:
+        parts = signed_parts(workspace, parts)
     return vm.boot(guest_directory(workspace), parts, now=now, port=port, progress=progress)
 
 
@@ -82,6 +88,23 @@ def release_parts(
         app_disk=folder / APP_DISK,
         tpm=vtpm.provision(workspace.state, now=now),
     )
+
+
+def signed_parts(workspace: Workspace, parts: vm.Parts) -> vm.Parts:
+    """The same guest with the signed OS disk, on a machine with the keys of Secure Boot.
+
+    Raises:
+        BootError: `secure-boot.sign` was not run.
+    """
+    folder = workspace.build / SECURE_BOOT
+    missing = [name for name in (OS_DISK, FIRMWARE_VARIABLES) if not (folder / name).is_file()]
+    if missing:
+        raise BootError(
+            f"{folder}: expected a signed image, it lacks {', '.join(missing)}; "
+            "make one: invoke secure-boot.sign"
+        )
+    firmware = dataclasses.replace(parts.firmware, variables=folder / FIRMWARE_VARIABLES)
+    return dataclasses.replace(parts, os_disk=folder / OS_DISK, firmware=firmware)
 
 
 def read_machine(folder: Path) -> MachineProfile:

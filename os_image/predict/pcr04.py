@@ -6,11 +6,13 @@ Extended by: OVMF. Bytes:
 2. the separator;
 3. the Authenticode digest of the UKI, found at the removable-media path of the OS disk;
 4. the Authenticode digest of the kernel inside the UKI, which systemd-stub hands to the firmware's
-   loader a second time.
+   loader a second time. With Secure Boot on, this event is missing: the stub, itself found good by
+   its signature, answers for the kernel in the firmware's place, and the firmware's own handler,
+   which would measure it, is not asked. The kernel is in the UKI's digest in any case.
 
 Source: TCG PC Client Platform Firmware Profile 1.06, "PCR Usage", PCR[4], EV_EFI_ACTION and
 EV_EFI_BOOT_SERVICES_APPLICATION; EDK II, SecurityPkg DxeTpm2MeasureBootLib; systemd 257,
-src/boot/linux.c (linux_exec).
+src/boot/linux.c (linux_exec) and src/boot/secure-boot.c (install_security_override).
 """
 
 from __future__ import annotations
@@ -27,17 +29,18 @@ BOOT_ATTEMPT = b"Calling EFI Application from Boot Option"
 _APPLICATION = f"{FIRMWARE_PROFILE}, EV_EFI_BOOT_SERVICES_APPLICATION"
 
 
-def events(uki: bytes) -> tuple[Event, ...]:
+def events(uki: bytes, *, secure_boot: bool = False) -> tuple[Event, ...]:
     """The extends of PCR 4, in order.
 
     Args:
         uki: The unified kernel image, the whole PE file.
+        secure_boot: Whether the firmware checks signatures.
 
     Raises:
         PeFormatError: It, or the kernel inside it, is not a PE image.
     """
     kernel = section(uki, ".linux").content
-    return (
+    started = (
         event_of(
             INDEX,
             BOOT_ATTEMPT,
@@ -53,11 +56,12 @@ def events(uki: bytes) -> tuple[Event, ...]:
             source=_APPLICATION,
             component=Component.BOOT_IMAGE,
         ),
-        Event(
-            pcr=INDEX,
-            digest=authenticode_sha256(kernel).bytes,
-            what="Linux kernel inside the UKI, Authenticode",
-            source=_APPLICATION,
-            component=Component.KERNEL,
-        ),
     )
+    inner = Event(
+        pcr=INDEX,
+        digest=authenticode_sha256(kernel).bytes,
+        what="Linux kernel inside the UKI, Authenticode",
+        source=_APPLICATION,
+        component=Component.KERNEL,
+    )
+    return started if secure_boot else (*started, inner)

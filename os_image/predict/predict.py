@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
     from os_image.predict.bank import Event
     from os_image.predict.golden import GoldenPcrs
+    from os_image.secure_boot.keys import Certificates
 
 
 def predict_pcrs(
@@ -93,6 +94,32 @@ def predict_azure_pcrs(*, uki: bytes, app_descriptor: bytes) -> ExpectedPcrs:
     """
     events = {pcr04.INDEX: pcr04.events(uki), **_image_events(uki, app_descriptor)}
     return _expected(PlatformName.AZURE_TRUSTED_LAUNCH, events)
+
+
+def predict_secure_boot(
+    expected: ExpectedPcrs, *, uki: bytes, enrolled: Certificates
+) -> ExpectedPcrs:
+    """The PCRs of the same machine with keys enrolled and the UKI signed; 4 and 7 differ.
+
+    Args:
+        expected: What was predicted for the machine without keys.
+        uki: The signed unified kernel image.
+        enrolled: The keys; the last of them signed it.
+
+    Raises:
+        PeFormatError: The UKI or its kernel is no PE image.
+    """
+    events = {
+        pcr04.INDEX: pcr04.events(uki, secure_boot=True),
+        pcr07.INDEX: pcr07.events(enrolled),
+    }
+    signed = _expected(expected.platform, events)
+    return ExpectedPcrs(
+        platform=expected.platform,
+        bank=expected.bank,
+        values=MappingProxyType({**expected.values, **signed.values}),
+        events=MappingProxyType({**expected.events, **signed.events}),
+    )
 
 
 def platform_measurements(

@@ -57,6 +57,7 @@ ELSEWHERE: Mapping[str, str] = MappingProxyType(
         "./do invoke engine.fits": "tests/unit/engine/test_trtllm.py",
         "./do invoke index.": "tests/unit/supply_chain/repository/test_page.py",
         "./do invoke lock.update": "tests/unit/supply_chain/inputs/test_update.py",
+        "./do invoke secure-boot.": "tests/e2e/test_secure_boot.py",
         "./do invoke deploy.azure": "tests/unit/deploy/azure/test_deployment.py",
         "./do invoke deploy.azure.upload": "tests/unit/deploy/azure/test_upload.py",
         "./do blindllama verify --repository": "tests/unit/sdk/connect/test_cli_repository.py",

@@ -4,12 +4,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from deploy.qemu import release
+from deploy.qemu import release, vm
 from deploy.qemu.machine import Firmware, MachineProfile
+from deploy.qemu.vtpm import ProvisionedTpm
 from supply_chain.errors import BootError
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from supply_chain.workspace import Workspace
 
 
 @pytest.fixture
@@ -54,3 +57,27 @@ def test_a_damaged_profile_is_refused(folder: Path) -> None:
 def test_a_checkout_without_a_release_is_told_how_to_make_one(tmp_path: Path) -> None:
     with pytest.raises(BootError, match="make one: invoke release"):
         release.read_machine(tmp_path / "dist" / "release")
+
+
+def test_a_signed_image_takes_the_place_of_the_disk_and_of_the_variables(
+    folder: Path, workspace: Workspace
+) -> None:
+    firmware = Firmware(code=folder / "code.fd", variables=folder / "empty.fd")
+    parts = vm.Parts(
+        machine=MachineProfile(),
+        firmware=firmware,
+        os_disk=folder / "os.img",
+        app_disk=folder / "app.img",
+        tpm=ProvisionedTpm(state=folder, ak_certificate=b"", intermediate=b"", root=b""),
+    )
+    with pytest.raises(BootError, match="make one: invoke secure-boot.sign") as caught:
+        release.signed_parts(workspace, parts)
+    assert caught.value.code == "build.boot"
+    signed = workspace.build / "secure-boot"
+    signed.mkdir(parents=True)
+    for name in ("os.img", "OVMF_VARS.fd"):
+        (signed / name).write_bytes(b"x")
+    found = release.signed_parts(workspace, parts)
+    assert found.os_disk == signed / "os.img"
+    assert found.firmware == Firmware(code=firmware.code, variables=signed / "OVMF_VARS.fd")
+    assert (found.app_disk, found.machine, found.tpm) == (parts.app_disk, parts.machine, parts.tpm)

@@ -28,6 +28,9 @@ from os_image.predict import (
 )
 from os_image.predict.bank import Event, PredictionError
 from os_image.predict.firmware import FirmwareVolumes
+from os_image.secure_boot.keys import Certificates
+from os_image.secure_boot.variables import OWNER, signature_list
+from os_image.variable_store import GLOBAL, SECURITY_DATABASE
 from tests.unit.os_image.predict.images import disk_with, make_pe
 
 if TYPE_CHECKING:
@@ -65,6 +68,28 @@ def test_registers_without_inputs_of_a_real_boot(
     recorded: RecordedBoot, module: ModuleType
 ) -> None:
     assert digests(module.events()) == logged(recorded, module.INDEX)
+
+
+def test_pcr_7_with_keys_says_whose_and_by_which_one() -> None:
+    """UEFI_VARIABLE_DATA of five variables, the separator, and the entry of db that was used."""
+    keys = Certificates(pk=b"platform", kek=b"exchange", db=b"signer")
+    events = pcr07.events(keys)
+    off = pcr07.events()
+    assert [event.what.split(":")[0] for event in events[:5]] == [
+        event.what.split(":")[0] for event in off[:5]
+    ]
+    on = pcr07.variable_data(GLOBAL, "SecureBoot", b"\1")
+    db = pcr07.variable_data(SECURITY_DATABASE, "db", signature_list(b"signer"))
+    used = pcr07.variable_data(SECURITY_DATABASE, "db", OWNER.bytes_le + b"signer")
+    assert digests(events)[0] == sha256(on).digest()
+    assert digests(events)[3] == sha256(db).digest()
+    assert digests(events)[4:6] == digests(off)[4:6]
+    assert digests(events)[6:] == [sha256(used).digest()]
+
+
+def test_pcr_4_with_secure_boot_has_no_event_of_the_kernel(uki_sections: dict[str, bytes]) -> None:
+    uki = make_pe(uki_sections)
+    assert pcr04.events(uki, secure_boot=True) == pcr04.events(uki)[:-1]
 
 
 @pytest.mark.parametrize("module", [pcr12, pcr13])
