@@ -31,7 +31,8 @@ NONCE = bytes(range(32))
 WAIT_S = 150.0
 REFUSED = "Access Denied"
 """What OVMF says of a program that no entry of db stands for."""
-STARTED = "BdsDxe: starting"
+STARTED = "BdsDxe: starting Boot0001"
+"""What it says of the first boot entry, the disk; after it comes its own shell."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
