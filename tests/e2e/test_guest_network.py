@@ -1,4 +1,4 @@
-"""A guest's network, tried from outside at every port, and watched frame by frame (N1 to N3).
+"""A guest's network, tried from outside at every port and from inside two of its pods (N1 to N4).
 
 One guest of its own, with an application whose pods tell what they reach. A neighbour on its network
 segment sees every frame that the guest sends, from its first one on.
@@ -6,8 +6,9 @@ segment sees every frame that the guest sends, from its first one on.
 
 from __future__ import annotations
 
+import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
@@ -143,8 +144,51 @@ def test_n3_nothing_is_passed_on_to_a_pod(probed: Probed) -> None:
     assert not [one for one in neighbour.seen[before:] if one.source == pod]
 
 
+REACHED = {
+    "nc -w 3 10.89.0.10 8080",
+    "nc -w 3 ::1 8080",
+    "nc -w 3 10.89.0.11 8081",
+    "ls /dev/null",
+}
+"""What the policies let the first pod reach, itself among it; and the proof that files are seen."""
 PAGE_S = 300.0
 """The pod tries for half a minute, on an emulated and busy machine for longer."""
+
+
+def _told(text: str) -> dict[str, tuple[bool, str]]:
+    """What a pod has tried: whether it worked, and what was said."""
+    rows = re.findall(r"^(\d+) \| (.+?) \|(.*)$", text, re.MULTILINE)
+    return {what: (status == "0", said.strip()) for status, what, said in rows}
+
+
+def test_n2_n4_a_pod_reaches_what_its_policies_name_and_nothing_else(probed: Probed) -> None:
+    told = _told(page(probed.guest.url, "/reach.sh", timeout_s=PAGE_S))
+    assert len(told) >= 40, told
+    assert {what for what, (worked, _) in told.items() if worked} == REACHED, told
+    _assert_reasons(told)
+
+
+def test_n2_another_pod_of_the_application_reaches_nobody_but_itself(probed: Probed) -> None:
+    """Asked by the first pod, which is the only one that may."""
+    told = _told(page(probed.guest.url, "/other.sh", timeout_s=PAGE_S))
+    assert len(told) >= 40, told
+    own = {f"nc -w 3 {place}" for place in ("10.89.0.11 8081", "10.89.0.11 8082", "::1 8081")}
+    own.add("ls /dev/null")
+    assert {what for what, (worked, _) in told.items() if worked} == own, told
+    _assert_reasons(told)
+
+
+def _assert_reasons(told: Mapping[str, tuple[bool, str]]) -> None:
+    """Nothing failed because the program for it is not there."""
+    for what, (_, said) in told.items():
+        assert "not found" not in said, (what, said)
+        assert "bad address 'fe80" not in said, (what, said)
+    for device in ("/dev/tpm0", "/dev/tpmrm0"):
+        assert "No such file" in told[f"ls {device}"][1]
+    assert (
+        "ermi" in told["mknod /dev/tpm0 c 10 224"][1]
+        or "Read-only" in told["mknod /dev/tpm0 c 10 224"][1]
+    )
 
 
 def test_n2_n3_nothing_leaves_the_guest_but_answers(probed: Probed) -> None:
