@@ -16,6 +16,7 @@ from blindllama.session import AttestedSession
 
 SECRET = "the secret of the prompt"
 PATH = "/v1/completions"
+REFERENCE_PATH = "/v2/models/ensemble/generate"
 BODY = {"model": "m", "prompt": SECRET}
 NETWORK = "network"
 ANSWERED = "answered"
@@ -106,3 +107,8 @@ TRANSPORTS: dict[str, Callable[[AttestedSession], object]] = {
     "openai asynchronous": _async_openai,
     "proxy": _proxy,
 }
+
+
+def path_of(transport: str) -> str:
+    """Where a transport's request goes."""
+    return REFERENCE_PATH if transport == "completion.create" else PATH

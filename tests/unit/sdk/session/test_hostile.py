@@ -21,7 +21,7 @@ from tests.simulators.attested_server import Answer, Server
 from tests.simulators.booted_guest import BootedGuest, encode, text
 from tests.simulators.openai_server import OpenAiServer
 from tests.simulators.relay import relaying
-from tests.simulators.transports import ANSWERED, NETWORK, TRANSPORTS, outcome
+from tests.simulators.transports import ANSWERED, NETWORK, TRANSPORTS, outcome, path_of
 from tests.unit.sdk.session.conftest import KEY, OTHER_KEY
 
 JSON = {"Content-Type": "application/json"}
@@ -230,7 +230,7 @@ def test_t2_a_redirect_elsewhere_is_not_followed(
 
     server.application = redirect
     assert outcome(TRANSPORTS[transport], session) == "channel.redirect"
-    assert server.paths == ["/v1/completions"]
+    assert server.paths == [path_of(transport)]
 
 
 @each_transport
@@ -247,7 +247,7 @@ def test_t3_a_guest_that_dies_in_its_answer_is_not_asked_again(
 
     server.application = die
     assert outcome(TRANSPORTS[transport], session) == NETWORK
-    assert server.paths == ["/v1/completions"]
+    assert server.paths == [path_of(transport)]
 
 
 @each_transport
@@ -262,4 +262,4 @@ def test_t2_the_environment_changes_nothing(
     monkeypatch.setenv("OPENAI_BASE_URL", f"{nowhere}/v1")
     server.application = OpenAiServer(server)
     assert outcome(TRANSPORTS[transport], session) == ANSWERED
-    assert server.paths == ["/v1/completions"]
+    assert server.paths == [path_of(transport)]
