@@ -10,9 +10,9 @@ Microsoft.Resources.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any
 
 from tests.simulators.arm import Asked
+from tests.simulators.arm_rules import references
 
 POLLS = frozenset(
     {
@@ -59,7 +59,7 @@ def _of(asked: Asked) -> Iterator[str]:
     kind, action = _kind(parts)
     yield f"{kind}/{action}/action" if action else f"{kind}/{_VERBS[asked.verb]}"
     if asked.verb == "PUT":
-        for reference in _references(asked.body):
+        for reference in references(asked.body):
             yield from _use(reference.strip("/").split("/"), asked.path.lower())
 
 
@@ -78,15 +78,3 @@ def _kind(parts: list[str]) -> tuple[str, str]:
     turns = parts[6:]
     action = turns.pop() if len(turns) % 2 else ""
     return "/".join([parts[5], *turns[::2]]), action
-
-
-def _references(value: Any) -> Iterator[str]:  # noqa: ANN401 - JSON
-    if isinstance(value, dict):
-        for key, inner in value.items():
-            if key == "id" and isinstance(inner, str):
-                yield inner
-            else:
-                yield from _references(inner)
-    elif isinstance(value, list):
-        for inner in value:
-            yield from _references(inner)

@@ -180,7 +180,7 @@ def check(path: Path, body: dict[str, Any], known: Resource | None, store: Store
         _check_disk(body, known)
     if path.kind == "microsoft.compute/virtualmachines":
         _check_machine(body, known, store)
-    for reference in _references(body):
+    for reference in references(body):
         if reference.lower().startswith(f"{path.identifier.lower()}/"):
             continue  # a part of this very resource, such as a balancer's pool
         # A part of a resource, such as a subnet, is in the body of that resource.
@@ -236,13 +236,14 @@ def _check_machine(body: dict[str, Any], known: Resource | None, store: Store) -
             raise ArmError(400, "InvalidParameter", "machine and disk differ in securityType")
 
 
-def _references(value: Any) -> Iterator[str]:  # noqa: ANN401 - JSON
+def references(value: Any) -> Iterator[str]:  # noqa: ANN401 - JSON
+    """The identifiers that a body refers to, at any depth."""
     if isinstance(value, dict):
         for key, inner in value.items():
             if key == "id" and isinstance(inner, str):
                 yield inner
             else:
-                yield from _references(inner)
+                yield from references(inner)
     elif isinstance(value, list):
         for inner in value:
-            yield from _references(inner)
+            yield from references(inner)
