@@ -24,6 +24,8 @@ from blindllama.report import Report
 from building_site import Site, source_files
 from deploy.qemu import release as deployed
 from deploy.qemu import vm, vtpm
+from engine.gguf import MANIFEST
+from engine.target import RELEASE_MANIFEST
 from os_image.build import DISK_NAME as OS_DISK_NAME
 from pipeline import (
     APP_DISK,
@@ -298,7 +300,7 @@ def _files(
         deployed.FIRMWARE_CODE: firmware.code,
         deployed.FIRMWARE_VARIABLES: firmware.variables,
         deployed.MACHINE: profile,
-        "engine-manifest.json": results[ENGINE].path("manifest.json"),
+        RELEASE_MANIFEST: results[ENGINE].path(MANIFEST),
         MEASUREMENTS: results[MEASURE].path(MEASUREMENTS),
         **{bill.path: results[bill.name].path(SBOM) for bill in DISKS},
         **_client_files(client),

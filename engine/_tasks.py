@@ -14,12 +14,13 @@ from invoke.tasks import task
 from engine.checkpoint import CONFIG
 from engine.checkpoint_portrait import portray_checkpoint
 from engine.export import export_engine, key_signature, local_signature
-from engine.gguf import MODEL
+from engine.gguf import MANIFEST, MODEL
 from engine.locked import build_locked_engine, engine_inputs, locked_weights
 from engine.portrait import portray
 from engine.signature import SIGNATURE, named_signer, verify_folder_signature
 from engine.spec import read_spec
-from engine.trtllm.build import build_gpu_engine, check_target
+from engine.target import Gpu, check_target
+from engine.trtllm.build import build_gpu_engine
 from engine.trtllm.spec import read_gpu_spec
 from engine.verify import verify_engine
 from supply_chain.digest import sha256_file
@@ -165,7 +166,7 @@ def verify_signature(
 def fits(_context: Context, architecture: str, version: str, engine: str = "") -> None:
     """Check, before any boot, that a GPU engine can run on a GPU with a TensorRT-LLM."""
     folder = Path(engine) if engine else Workspace.at(_ROOT, os.environ).build / "gpu-engine"
-    check_target(folder, architecture=architecture, version=version)
+    check_target(folder / MANIFEST, Gpu(architecture=architecture, tensorrt_llm=version))
     print(f"{folder}: runs on architecture {architecture} with TensorRT-LLM {version}")
 
 

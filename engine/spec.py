@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError
 
 from engine.signature import ModelSigner
+from engine.target import GPU_KINDS
 from supply_chain.digest import Sha256
 from supply_chain.errors import BuildError, faults
 
@@ -24,10 +25,6 @@ _FILE = r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,199}$"
 # No pickles, which are programs, and no Python, which is one as well.
 _PUBLISHED = r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,180}\.(safetensors|json|model|txt|jinja|md)$"
 _DIGEST = r"^[0-9a-f]{64}$"
-
-
-GPU_KINDS = frozenset({"trtllm-checkpoint", "trt-plan"})
-"""Kinds that are described, built and recorded by `engine.trtllm`, and that no guest serves yet."""
 
 
 class EngineSpecError(BuildError):

@@ -112,7 +112,13 @@ def deploy(_context: Context, release: str, config: str = CONFIG_NAME, plan: boo
     """Run a release on Trusted Launch in Azure, on one machine or on many, and verify it."""
     chosen, folder, progress = read_config(Path(config)), Path(config).parent, ConsoleProgress()
     with progress.step("verifying the release"):
-        ready = read_deployable(Path(release), folder / chosen.policy, now=datetime.now(UTC))
+        gpu = chosen.machine.gpu
+        ready = read_deployable(
+            Path(release),
+            folder / chosen.policy,
+            now=datetime.now(UTC),
+            gpu=gpu.value if gpu is not None else None,
+        )
     wanted = _wanted(chosen, folder, ready)
     with _deployment(chosen, folder, progress) as deployment:
         steps = deployment.plan(wanted)

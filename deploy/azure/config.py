@@ -14,6 +14,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from deploy.azure.errors import AzureError, Reason
 from deploy.azure.wanted import Place
+from engine.target import Gpu
 from supply_chain.errors import faults
 
 if TYPE_CHECKING:
@@ -98,12 +99,28 @@ class CloudChoice(_Part):
         return self
 
 
+class GpuChoice(_Part):
+    """The GPU of the size, for a release whose engine needs one."""
+
+    architecture: Annotated[str, Field(pattern=r"^\d{1,2}\.\d$")]
+    """Its compute capability, for example `8.0`."""
+    tensorrt_llm: Annotated[str, Field(pattern=r"^\d{1,3}\.\d{1,3}\.\d{1,3}$")]
+    """The version of TensorRT-LLM in the image that serves."""
+
+    @property
+    def value(self) -> Gpu:
+        """What an engine is compared with."""
+        return Gpu(architecture=self.architecture, tensorrt_llm=self.tensorrt_llm)
+
+
 class MachineChoice(_Part):
     """The machine, and the kind of its disks."""
 
     size: Annotated[str, Field(pattern=r"^[A-Za-z0-9_]{1,64}$")]
     """A size of generation 2 that has Trusted Launch; docs/azure.md names some."""
     disk_sku: Literal["StandardSSD_LRS", "Premium_LRS", "Standard_LRS"] = "StandardSSD_LRS"
+    gpu: GpuChoice | None = None
+    """None for a size without a GPU."""
 
 
 class NetworkChoice(_Part):

@@ -9,6 +9,7 @@ from blindllama import Policy, verify_release
 from blindllama.measurements import PlatformName
 from deploy.azure.errors import AzureError, Reason
 from deploy.azure.upload import Image
+from engine.target import RELEASE_MANIFEST, Gpu, check_target
 from supply_chain.digest import Sha256
 from supply_chain.release import EVIDENCE, read_release, verify_folder
 
@@ -39,6 +40,7 @@ def read_deployable(
     *,
     now: datetime,
     platform: PlatformName = PlatformName.AZURE_TRUSTED_LAUNCH,
+    gpu: Gpu | None = None,
 ) -> Deployable:
     """The release in a folder.
 
@@ -47,10 +49,12 @@ def read_deployable(
         policy_path: The policy of a client that will ask the machine.
         now: The time.
         platform: Where that policy must say that the machine is.
+        gpu: What the machine has for an engine that needs one.
 
     Raises:
         VerificationError: The policy is none, or does not accept the release.
         BuildError: The folder is incomplete, or its files are not the signed ones.
+        TargetError: The machine cannot serve its engine.
     """
     policy = Policy.from_file(policy_path)
     if policy.platform_name is not platform:
@@ -62,6 +66,7 @@ def read_deployable(
     evidence = folder / EVIDENCE
     verified = verify_release(read_release(folder).evidence, policy, now)
     verify_folder(folder, verified)
+    check_target(folder / RELEASE_MANIFEST, gpu)
 
     def image(name: str) -> Image:
         return Image(path=folder / name, sha256=Sha256.from_hex(verified.files[name]))

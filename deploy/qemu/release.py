@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from blindllama import measurements
 from deploy.qemu import vm, vtpm
 from deploy.qemu.machine import Accelerator, Firmware, MachineProfile
+from engine.target import RELEASE_MANIFEST, check_target
 from supply_chain.digest import sha256_file
 from supply_chain.errors import BootError, faults
 
@@ -55,6 +56,7 @@ def boot_release(
 
     Raises:
         BootError: The release is incomplete or its guest did not come up.
+        TargetError: Its engine needs a GPU, which this machine has not; nothing was started.
         MissingToolError: QEMU, swtpm or tpm2-tools is not installed.
     """
     parts = release_parts(workspace, now=now, accelerator=accelerator)
@@ -75,10 +77,12 @@ def release_parts(
 
     Raises:
         BootError: The release is incomplete.
+        TargetError: Its engine needs a GPU, which this machine has not.
         MissingToolError: QEMU, swtpm or tpm2-tools is not installed.
     """
     folder = workspace.release
     machine = read_machine(folder)
+    check_target(folder / RELEASE_MANIFEST, None)
     firmware = Firmware(code=folder / FIRMWARE_CODE, variables=folder / FIRMWARE_VARIABLES)
     chosen = accelerator or vm.usable_accelerator(firmware)
     return vm.Parts(
@@ -113,7 +117,7 @@ def read_machine(folder: Path) -> MachineProfile:
     Raises:
         BootError: A file is missing, or the firmware is not the one that was measured.
     """
-    wanted = (OS_DISK, APP_DISK, FIRMWARE_CODE, FIRMWARE_VARIABLES, MACHINE)
+    wanted = (OS_DISK, APP_DISK, FIRMWARE_CODE, FIRMWARE_VARIABLES, MACHINE, RELEASE_MANIFEST)
     missing = [name for name in wanted if not (folder / name).is_file()]
     if missing:
         raise BootError(

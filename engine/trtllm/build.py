@@ -41,12 +41,6 @@ class GpuBuildError(BuildError):
     code: ClassVar[str] = "engine.gpu_build"
 
 
-class TargetError(BuildError):
-    """An engine was built for another GPU or version than the one that it is to run on."""
-
-    code: ClassVar[str] = "engine.target"
-
-
 def build_gpu_engine(
     spec: GpuEngineSpec,
     *,
@@ -142,45 +136,6 @@ def gpu_manifest(
             "command": serve_argv(spec, folder="/engine", host="127.0.0.1", port=8000),
         },
     }
-
-
-def check_target(engine: Path, *, architecture: str, version: str) -> None:
-    """Nothing: the engine in a folder can run on such a GPU with such a TensorRT-LLM.
-
-    A plan is machine code for one architecture, in the format of one version; the server would
-    find out minutes after the boot. A checkpoint runs on any GPU, by the version that was tested.
-
-    Args:
-        engine: The folder of the engine.
-        architecture: The GPU's compute capability, such as `8.0`.
-        version: TensorRT-LLM's version there.
-
-    Raises:
-        TargetError: It cannot, or the folder is no GPU engine.
-    """
-    try:
-        manifest = json.loads((engine / MANIFEST).read_bytes())
-        materials = manifest["materials"]
-        plan = manifest["kind"] == "trt-plan"
-        built_on = str(materials["gpus"][0]["architecture"])
-        built_by = str(materials["libraries"][_TENSORRT_LLM])
-    except FileNotFoundError as exc:
-        raise TargetError(
-            f"{engine}: expected {MANIFEST} of a GPU engine, got no such file; "
-            "build it: invoke engine.build --spec FILE"
-        ) from exc
-    except (OSError, ValueError, KeyError, TypeError, IndexError) as exc:
-        raise TargetError(f"{engine}: expected the manifest of a GPU engine: {exc!r}") from exc
-    if plan and built_on != architecture:
-        raise TargetError(
-            f"{manifest['name']}: expected a GPU of architecture {built_on}, which it was compiled "
-            f"on, got {architecture}; build it again there"
-        )
-    if built_by != version:
-        raise TargetError(
-            f"{manifest['name']}: expected TensorRT-LLM {built_by}, which made it, got {version}; "
-            "serve it in the same container, or build it again in the other one"
-        )
 
 
 def _timing_cache(spec: GpuEngineSpec, *, root: Path) -> Path | None:

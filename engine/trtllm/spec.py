@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from engine.spec import GPU_KINDS, CheckpointWeights, EngineSpecError
+from engine.spec import CheckpointWeights, EngineSpecError
+from engine.target import GPU_KINDS
 from supply_chain.errors import faults
 
 if TYPE_CHECKING:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from blindllama.measurements import PlatformMeasurements, measurements_file
+from engine.target import RELEASE_MANIFEST
 from supply_chain.attest.bill import DISKS, Bill, sdk_bill, sign_bills
 from supply_chain.attest.signing import Signer, signer
 from supply_chain.digest import Sha256, sha256_bytes
@@ -22,6 +23,8 @@ from tests.simulators.signed_release import (
 )
 
 WHEEL = sdk_bill("blindllama-1.0-py3-none-any.whl")
+ENGINE_MANIFEST = b'{"kind":"gguf","name":"simulated"}\n'
+"""What every machine can serve."""
 Bundles = Callable[[Mapping[str, Path], Signer], Mapping[str, bytes]]
 
 
@@ -38,6 +41,7 @@ def made_folder(
     more: Mapping[str, bytes] | None = None,
     measurements: Mapping[str, PlatformMeasurements] = PLATFORMS,
     vtpm_roots: Sequence[Sha256] = (VTPM_ROOT,),
+    engine_manifest: bytes = ENGINE_MANIFEST,
 ) -> SignedRelease:
     """Write `release/` and `policy.toml` into a directory; return what they were made from.
 
@@ -47,9 +51,11 @@ def made_folder(
         more: Contents of further files, or other contents, by path in the release.
         measurements: Expected PCRs by platform.
         vtpm_roots: Fingerprints for the policy.
+        engine_manifest: What its engine says about itself.
     """
     contents = {path: (product or path).encode() for path, product in RELEASE_FILES.items()}
     contents["measurements.json"] = measurements_file(debug=False, platforms=measurements)
+    contents[RELEASE_MANIFEST] = engine_manifest
     contents |= {bill.path: bill_of(bill) for bill in DISKS}
     products = {name: sha256_bytes(name.encode()) for name in PRODUCTS}
     products |= {

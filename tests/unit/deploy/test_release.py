@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pytest
@@ -7,22 +9,25 @@ import pytest
 from deploy.qemu import release, vm
 from deploy.qemu.machine import Firmware, MachineProfile
 from deploy.qemu.vtpm import ProvisionedTpm
+from engine.target import RELEASE_MANIFEST, TargetError
 from supply_chain.errors import BootError
+from supply_chain.workspace import Workspace
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from supply_chain.workspace import Workspace
-
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
+    tmp_path /= "release"
+    tmp_path.mkdir()
     for name in (release.OS_DISK, release.APP_DISK, release.FIRMWARE_VARIABLES):
         (tmp_path / name).write_bytes(b"x")
     code = tmp_path / release.FIRMWARE_CODE
     code.write_bytes(b"firmware")
     wire = MachineProfile(cpus=4).wire(Firmware(code=code, variables=code), "7.2.22")
     (tmp_path / release.MACHINE).write_text(wire.model_dump_json())
+    (tmp_path / RELEASE_MANIFEST).write_text('{"kind": "gguf", "name": "mine"}')
     return tmp_path
 
 
@@ -32,7 +37,7 @@ def test_the_measured_machine_is_read(folder: Path) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["os.img", "app.img", "OVMF_CODE.fd", "OVMF_VARS.fd", "machine.json"],
+    ["os.img", "app.img", "OVMF_CODE.fd", "OVMF_VARS.fd", "machine.json", "engine-manifest.json"],
 )
 def test_an_incomplete_release_is_refused(folder: Path, name: str) -> None:
     (folder / name).unlink()
@@ -57,6 +62,22 @@ def test_a_damaged_profile_is_refused(folder: Path) -> None:
 def test_a_checkout_without_a_release_is_told_how_to_make_one(tmp_path: Path) -> None:
     with pytest.raises(BootError, match="make one: invoke release"):
         release.read_machine(tmp_path / "dist" / "release")
+
+
+@pytest.mark.parametrize("kind", ["trt-plan", "trtllm-checkpoint"])
+def test_an_engine_for_a_gpu_is_refused_before_the_boot(folder: Path, kind: str) -> None:
+    workspace = Workspace.at(folder.parent, {})
+    workspace.release.parent.mkdir()
+    folder.rename(workspace.release)
+    materials = {"gpus": [{"architecture": "8.0"}], "libraries": {"tensorrt_llm": "1.2.1"}}
+    (workspace.release / RELEASE_MANIFEST).write_text(
+        json.dumps({"kind": kind, "name": "mine", "materials": materials})
+    )
+    with pytest.raises(TargetError, match="architecture 8.0 .* got one without a GPU") as caught:
+        release.boot_release(workspace, now=datetime(2026, 1, 1, tzinfo=UTC))
+    assert caught.value.code == "engine.target"
+    # Not even a TPM was made for it.
+    assert not workspace.state.exists()
 
 
 def test_a_signed_image_takes_the_place_of_the_disk_and_of_the_variables(

@@ -9,10 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from invoke import Context
+from invoke.exceptions import Exit
 
+from engine._tasks import fits
 from engine.licence import LicenceError
 from engine.spec import EngineSpecError, parse_spec
-from engine.trtllm.build import GpuBuildError, TargetError, build_gpu_engine, check_target
+from engine.target import Gpu as Target
+from engine.target import TargetError, check_target
+from engine.trtllm.build import GpuBuildError, build_gpu_engine
 from engine.trtllm.command import container_argv, convert_argv, plan_argv, serve_argv
 from engine.trtllm.machine import Gpu, MachineError, parse_gpus
 from engine.trtllm.spec import (
@@ -289,44 +294,51 @@ def test_unsigned_weights_are_refused_where_a_signature_is_demanded(
     assert machine.started == []
 
 
+A100 = Target(architecture="8.0", tensorrt_llm="1.2.1")
+L40, OLDER = replace(A100, architecture="8.9"), replace(A100, tensorrt_llm="1.2.0")
+
+
 @pytest.mark.parametrize(
-    ("architecture", "version", "message"),
+    ("target", "message"),
     [
-        ("8.9", "1.2.1", "expected a GPU of architecture 8.0, .* got 8.9; build it again there"),
-        ("8.0", "1.2.0", "expected TensorRT-LLM 1.2.1, which made it, got 1.2.0"),
+        (L40, "expected a GPU of architecture 8.0, .* got 8.9; build it again there"),
+        (OLDER, "expected TensorRT-LLM 1.2.1, which made it, got 1.2.0"),
+        (None, "a GPU of architecture 8.0 and TensorRT-LLM 1.2.1, .* got one without a GPU"),
     ],
 )
 def test_a_plan_is_refused_elsewhere(
-    build: Build, machine: GpuMachine, architecture: str, version: str, message: str
+    build: Build, machine: GpuMachine, target: Target | None, message: str
 ) -> None:
-    engine = build(machine).parent
-    check_target(engine, architecture="8.0", version="1.2.1")
+    manifest = build(machine)
+    check_target(manifest, A100)
 
     with pytest.raises(TargetError, match=message) as caught:
-        check_target(engine, architecture=architecture, version=version)
+        check_target(manifest, target)
 
     assert caught.value.code == "engine.target"
 
 
-def test_a_checkpoint_is_bound_to_a_version_alone(build: Build, machine: GpuMachine) -> None:
-    engine = build(machine, CHECKPOINT).parent
+@pytest.mark.parametrize("target", [OLDER, None])
+def test_a_checkpoint_is_bound_to_a_version_and_to_some_gpu(
+    build: Build, machine: GpuMachine, target: Target | None
+) -> None:
+    manifest = build(machine, CHECKPOINT)
 
-    check_target(engine, architecture="9.0", version="1.2.1")
-    with pytest.raises(TargetError, match="got 1.3.0") as caught:
-        check_target(engine, architecture="9.0", version="1.3.0")
+    check_target(manifest, A100)
+    check_target(manifest, L40)
+    with pytest.raises(TargetError, match="got (1.2.0|one without a GPU)") as caught:
+        check_target(manifest, target)
     assert caught.value.code == "engine.target"
 
 
-def test_what_is_no_gpu_engine_runs_nowhere(tmp_path: Path) -> None:
-    for content in ("{}", "[", '{"kind": "gguf", "materials": {"gpus": []}}'):
-        (tmp_path / "manifest.json").write_text(content)
-        with pytest.raises(TargetError, match="expected the manifest of a GPU engine") as caught:
-            check_target(tmp_path, architecture="8.0", version="1.2.1")
-        assert caught.value.code == "engine.target"
-    (tmp_path / "manifest.json").unlink()
-    with pytest.raises(TargetError, match="got no such file; build it: invoke") as caught:
-        check_target(tmp_path, architecture="8.0", version="1.2.1")
-    assert caught.value.code == "engine.target"
+def test_the_task_reads_a_folder(
+    build: Build, machine: GpuMachine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = build(machine).parent
+    fits.body(Context(), "8.0", "1.2.1", engine=str(folder))
+    assert "runs on architecture 8.0 with TensorRT-LLM 1.2.1" in capsys.readouterr().out
+    with pytest.raises(Exit, match=r"got 8\.9; build it again there"):
+        fits.body(Context(), "8.9", "1.2.1", engine=str(folder))
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,10 @@ checks pass under the policy of the simulation, and under one for Azure they ref
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -27,6 +28,7 @@ from deploy.azure.guest import guest_address, wait_for_guest
 from deploy.azure.machine import machine_resources
 from deploy.azure.release import Deployable, read_deployable
 from deploy.azure.session import SECRET_VARIABLE
+from engine.target import Gpu, TargetError
 from supply_chain.digest import Sha256
 from supply_chain.errors import BuildError
 from supply_chain.progress import SilentProgress
@@ -162,6 +164,51 @@ def test_a_disk_that_is_not_the_signed_one_deploys_nothing(
             released.read("policy-azure.toml", PlatformName.AZURE_TRUSTED_LAUNCH)
     finally:
         disk.write_bytes(content)
+
+
+@pytest.fixture(scope="module")
+def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with a release whose engine was compiled for an A100, and a policy for Azure."""
+    root = tmp_path_factory.mktemp("compiled")
+    materials = {"gpus": [{"architecture": "8.0"}], "libraries": {"tensorrt_llm": "1.2.1"}}
+    manifest = {"kind": "trt-plan", "name": "mine", "materials": materials}
+    signed = made_folder(root, engine_manifest=json.dumps(manifest).encode())
+    azure = signed.policy.for_platform(PlatformName.AZURE_TRUSTED_LAUNCH)
+    (root / "policy-azure.toml").write_text(azure.to_toml())
+    return root
+
+
+def test_an_engine_for_a_gpu_goes_to_its_own_architecture_and_version_alone(
+    compiled: Path,
+) -> None:
+    def read(gpu: Gpu | None) -> Deployable:
+        return read_deployable(
+            compiled / "release", compiled / "policy-azure.toml", now=datetime.now(UTC), gpu=gpu
+        )
+
+    fitting = Gpu(architecture="8.0", tensorrt_llm="1.2.1")
+    assert read(fitting).verified.sequence == 1
+    for other, got in (
+        (replace(fitting, architecture="9.0"), "got 9.0; build it again there"),
+        (replace(fitting, tensorrt_llm="1.2.0"), "got 1.2.0; serve it in the same container"),
+        (None, "got one without a GPU"),
+    ):
+        with pytest.raises(TargetError, match=got) as caught:
+            read(other)
+        assert caught.value.code == "engine.target"
+
+
+@pytest.mark.parametrize("plan", [True, False])
+def test_the_task_refuses_it_before_it_asks_azure(compiled: Path, *, plan: bool) -> None:
+    gpu = '[machine.gpu]\narchitecture = "9.0"\ntensorrt_llm = "1.2.1"\n'
+    config = compiled / "deploy.toml"
+    config.write_text(
+        'name = "llama"\nresource_group = "mine"\nlocation = "westeurope"\n'
+        'subscription = "00000000-0000-4000-8000-000000000001"\npolicy = "policy-azure.toml"\n'
+        f'[machine]\nsize = "Standard_NC40ads_H100_v5"\n{gpu}'
+    )
+    with pytest.raises(Exit, match=r"got 9\.0; build it again there"):
+        deploy.body(Context(), str(compiled / "release"), config=str(config), plan=plan)
 
 
 @pytest.mark.azure
