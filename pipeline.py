@@ -20,6 +20,7 @@ from app_disk.brought import IMAGES
 from app_disk.descriptor import canonical_json
 from app_disk.locked import app_disk_inputs, build_locked_app_disk
 from app_disk.recipe import PAUSE
+from app_disk.served import ServedEngine, check_served
 from app_disk.source import manifest_files
 from blindllama.measurements import PlatformMeasurements, PlatformName, measurements_file
 from building_site import Site
@@ -195,6 +196,7 @@ def build_all(site: Site, *, only: Collection[str] = ()) -> dict[str, StepResult
     """
     # Before any work: without it, all would be fetched and unpacked, and then fail.
     require_root()
+    _check_served(site)
     require((*BUILD_PROGRAMS, *BOOT_PROGRAMS), site.progress, offline=site.offline)
     site.fetch()
     results: dict[str, StepResult] = {}
@@ -284,6 +286,14 @@ def _build_engine(site: Site, out: Path) -> None:
         out=out,
         progress=site.progress,
     )
+
+
+def _check_served(site: Site) -> None:
+    """Nothing: the application serves the engine that it will get; the build compares once more."""
+    app, engine = site.application, site.engine
+    if app.needs_engine:
+        served = ServedEngine(name=engine.name, **engine.server.model_dump())
+        check_served(app, served)
 
 
 def _build_no_engine(app: App, out: Path) -> None:

@@ -33,6 +33,7 @@ from app_disk.render import (
     pod_manifest,
     with_digests,
 )
+from app_disk.served import ServedEngine, check_served, read_served
 from app_disk.store import write_store
 from disk.erofs import build_erofs
 from disk.gpt import LINUX_DATA_TYPE, Partition, verity_partition_guids, write_gpt
@@ -104,7 +105,7 @@ def build_app_disk(
         progress: Where the work is told.
 
     Raises:
-        ManifestError: The manifests ask for what a guest does not do.
+        ManifestError: The manifests ask for what a guest does not do, or serve another engine.
         ImageError: Two images are the same.
         AppDiskError: There is no engine, or its manifest is malformed.
         DigestMismatchError: The model is not the one that the engine's manifest names.
@@ -117,7 +118,7 @@ def build_app_disk(
             "has no such namespace and would enforce the policy nowhere",
         )
     if engine is not None:
-        check_engine(engine)
+        check_served(app, check_engine(engine))
     with tempfile.TemporaryDirectory(prefix=".app-disk-", dir=out) as name:
         stage = Path(name) / "root"
         with progress.step("app disk: files"):
@@ -145,8 +146,8 @@ def read_descriptor(description: Path) -> bytes:
         raise AppDiskError(f"{description.name}: expected the description of a disk") from exc
 
 
-def check_engine(engine: Path) -> None:
-    """Nothing: the model is the one that the engine's manifest names.
+def check_engine(engine: Path) -> ServedEngine:
+    """How the engine in a directory is to be served; its model is the one that its manifest names.
 
     Raises:
         AppDiskError: There is no engine, or its manifest is malformed.
@@ -156,10 +157,12 @@ def check_engine(engine: Path) -> None:
         manifest = json.loads((engine / "manifest.json").read_bytes())
         expected = Sha256.from_hex(manifest["model"]["sha256"])
         got = sha256_file(engine / "model.gguf")
+        served = read_served(manifest)
     except (OSError, ValueError, KeyError, TypeError) as exc:
         raise AppDiskError(f"engine: expected model.gguf and its manifest.json: {exc!r}") from exc
     if got != expected:
         raise DigestMismatchError("engine/model.gguf", expected, got)
+    return served
 
 
 def write_root(

@@ -32,6 +32,7 @@ class Fault(StrEnum):
     VOLUME = "volume"
     CONFIG = "config"
     PROBE = "probe"
+    ENGINE = "engine"
 
 
 class ManifestError(BuildError):

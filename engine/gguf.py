@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from engine.crosscheck import cross_check
 from engine.licence import check_licence
-from engine.model import ModelFacts, model_facts, open_model
+from engine.model import ModelFacts, check_context, model_facts, open_model
 from engine.spec import CheckpointWeights, WheelWeights
 from supply_chain.digest import Sha256, sha256_private
 from supply_chain.inputs.tree import Bind
@@ -87,7 +87,7 @@ def build_engine(
         threads: Threads of the quantiser.
 
     Raises:
-        ModelError: The weights are not readable.
+        ModelError: The weights are not readable, or were made for a shorter context.
         LicenceError: They state another licence than the spec, or one that nobody has accepted.
         CommandError: The quantiser failed.
         QuantisationError: It wrote something else than the weights round to.
@@ -96,6 +96,7 @@ def build_engine(
         published = open_model(weights)
         source = model_facts(published)
     check_licence(spec, stated=source.licence)
+    check_context(source, spec.server.context_tokens)
     model = out / MODEL
     with progress.step(f"engine: quantise to {spec.quantisation}"):
         quantize(weights, spec.quantisation, llama=llama, out=model, threads=threads)

@@ -31,6 +31,8 @@ class ModelFacts:
     """llama.cpp's name of the architecture."""
     licence: str
     """The licence that the file states, as it is spelled there; empty when it states none."""
+    context_tokens: int | None
+    """The longest context that the model was made for, in tokens; None when it states none."""
     chat_template: Sha256 | None
     """Digest of the chat template's UTF-8 text: it is a program that the server runs."""
     tensor_types: Mapping[str, int]
@@ -61,9 +63,11 @@ def model_facts(reader: GGUFReader) -> ModelFacts:
     Source: ggml, docs/gguf.md, version 3.
     """
     template = _text(reader, "tokenizer.chat_template")
+    architecture = _text(reader, "general.architecture") or ""
     return ModelFacts(
-        architecture=_text(reader, "general.architecture") or "",
+        architecture=architecture,
         licence=_text(reader, "general.license") or "",
+        context_tokens=_number(reader, f"{architecture}.context_length"),
         chat_template=None if template is None else sha256_bytes(template.encode()),
         tensor_types=dict(
             sorted(Counter(tensor.tensor_type.name for tensor in reader.tensors).items())
@@ -95,6 +99,29 @@ def _text(reader: GGUFReader, key: str) -> str | None:
     if not isinstance(value, str):
         raise ModelError(f"GGUF metadata {key}: expected a text, got {type(value).__name__}")
     return value
+
+
+def _number(reader: GGUFReader, key: str) -> int | None:
+    field = reader.get_field(key)
+    if field is None:
+        return None
+    value = field.contents()
+    if not isinstance(value, int):
+        raise ModelError(f"GGUF metadata {key}: expected a number, got {type(value).__name__}")
+    return value
+
+
+def check_context(facts: ModelFacts, wanted: int) -> None:
+    """Nothing: the model was made for a context of so many tokens.
+
+    Raises:
+        ModelError: It was made for a shorter one; beyond it, its answers would be noise.
+    """
+    if facts.context_tokens is not None and wanted > facts.context_tokens:
+        raise ModelError(
+            f"server.context_tokens (engine.toml): expected at most {facts.context_tokens}, "
+            f"the context that the model was made for, got {wanted}"
+        )
 
 
 def _tensor_digest(reader: GGUFReader) -> Sha256:

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from app_disk.manifest import Fault, ManifestError
 from blindllama._release.chain import DISKS, FILES, MEASUREMENTS_PRODUCT
 from blindllama._release.layout import STEPS
 from building_site import DEFAULT_APP, Site, find_app, read_site, source_files
-from pipeline import declared_steps
+from pipeline import build_all, declared_steps
 from supply_chain.attest.chain import layout_steps
 from supply_chain.errors import BuildError
 from supply_chain.progress import SilentProgress
+from supply_chain.workspace import Workspace
 
 
 def site(checkout: Path, app: str = DEFAULT_APP) -> Site:
@@ -73,3 +76,20 @@ def test_an_application_is_inside_the_checkout(checkout: Path, app: str) -> None
     assert find_app(checkout, "app_disk/apps/hello") == find_app(checkout, "hello")
     with pytest.raises(BuildError, match=f"application {app}: expected one of hello, llm"):
         find_app(checkout, app)
+
+
+@pytest.mark.root
+def test_an_application_that_serves_another_engine_ends_the_build_before_any_work(
+    checkout: Path, tmp_path: Path
+) -> None:
+    here = site(checkout)
+    other = replace(
+        here,
+        engine=here.engine.model_copy(update={"name": "other"}),
+        workspace=Workspace.at(tmp_path, {}),
+    )
+    with pytest.raises(ManifestError, match="--model other, as engine.toml has it") as caught:
+        build_all(other)
+    assert caught.value.fault is Fault.ENGINE
+    # Nothing was fetched, and no step has run.
+    assert not list(tmp_path.iterdir())

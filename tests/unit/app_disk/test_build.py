@@ -44,7 +44,7 @@ def engine(tmp_path: Path) -> Path:
     directory.mkdir()
     (directory / "model.gguf").write_bytes(MODEL)
     manifest = {
-        "name": "parrot",
+        "name": "smollm2-135m-instruct",
         "kind": "gguf",
         "quantisation": "Q4_1",
         "licence": "Apache-2.0",
@@ -59,6 +59,7 @@ def engine(tmp_path: Path) -> Path:
             "architecture": "llama",
             "tensors": {"sha256": "6" * 64},
         },
+        "server": {"context_tokens": 512, "slots": 1, "threads": 1, "embeddings": False},
     }
     (directory / "manifest.json").write_bytes(canonical_json(manifest))
     return directory

@@ -34,7 +34,13 @@ from supply_chain.inputs.locked import LockedInputs
 from supply_chain.inputs.store import Store
 from supply_chain.progress import SilentProgress
 from supply_chain.workspace import Workspace
-from tests.simulators.tiny_model import LLAMA3_ROTATION, TEMPLATE, tiny_gpt2, tiny_llama
+from tests.simulators.tiny_model import (
+    CONTEXT,
+    LLAMA3_ROTATION,
+    TEMPLATE,
+    tiny_gpt2,
+    tiny_llama,
+)
 
 LICENCES = {"llama": "Apache-2.0", "gpt2": "MIT"}
 TEMPLATES = [
@@ -74,8 +80,10 @@ def inputs(checkout: Path) -> LockedInputs:
 
 def _spec(checkout: Path, family: str, folder: Path) -> EngineSpec:
     files = {path.name: sha256_file(path).hex for path in sorted(folder.iterdir())}
-    return read_spec(checkout / "engine" / "engine.toml").model_copy(
+    default = read_spec(checkout / "engine" / "engine.toml")
+    return default.model_copy(
         update={
+            "server": default.server.model_copy(update={"context_tokens": CONTEXT}),
             "name": f"tiny-{family}",
             "quantisation": "Q8_0",
             "licence": LICENCES[family],

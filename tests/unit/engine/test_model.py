@@ -1,10 +1,11 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from engine.model import ModelError, read_model
+from engine.model import ModelError, check_context, read_model
 from supply_chain.digest import sha256_bytes
 from tests.unit.engine.conftest import ModelWriter
 
@@ -52,4 +53,21 @@ def test_another_format_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelError) as caught:
         read_model(path)
 
+    assert caught.value.code == "engine.model"
+
+
+def test_a_context_is_compared_with_what_the_model_states(write_model: ModelWriter) -> None:
+    silent = read_model(write_model())
+    check_context(silent, 1 << 17)
+    facts = replace(silent, context_tokens=256)
+    check_context(facts, 256)
+    with pytest.raises(ModelError, match=r"context_tokens .* at most 256, .* got 257") as caught:
+        check_context(facts, 257)
+    assert caught.value.code == "engine.model"
+
+
+def test_a_context_that_is_no_number_is_refused(write_model: ModelWriter) -> None:
+    path = write_model(texts={"llama.context_length": "long"})
+    with pytest.raises(ModelError, match="llama.context_length: expected a number") as caught:
+        read_model(path)
     assert caught.value.code == "engine.model"
