@@ -6,7 +6,7 @@ Made once by whoever starts, and passed down as a value: the steps are bound to 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -22,7 +22,7 @@ from supply_chain.attest.signing import Signer, signer
 from supply_chain.attest.trust import LOCAL, LOCAL_IDENTITY, sigstore_named
 from supply_chain.digest import Sha256
 from supply_chain.errors import BuildError
-from supply_chain.inputs import fetch
+from supply_chain.inputs import fetch, fetch_inputs
 from supply_chain.inputs.lock import LOCK_NAME, Lock, read_lock
 from supply_chain.inputs.locked import LockedInputs
 from supply_chain.inputs.store import Store
@@ -116,6 +116,21 @@ class Site:
             names,
             self.store,
             self.progress,
+            environ=self.environ,
+            offline=self.offline,
+        )
+
+    def fetch_inputs(self, digests: Collection[Sha256]) -> None:
+        """The inputs with these digests are in the store, as far as the lock has them.
+
+        Raises:
+            FetchError: one cannot be had, or none may be asked for.
+        """
+        fetch_inputs(
+            (item for item in self.lock.inputs() if item.sha256 in digests),
+            self.store,
+            self.progress,
+            lock=self.lock,
             environ=self.environ,
             offline=self.offline,
         )

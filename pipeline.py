@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -198,9 +198,10 @@ def build_all(site: Site, *, only: Collection[str] = ()) -> dict[str, StepResult
     require_root()
     _check_served(site)
     require((*BUILD_PROGRAMS, *BOOT_PROGRAMS), site.progress, offline=site.offline)
-    site.fetch()
+    steps = chosen_steps(declared_steps(site), only)
+    fetch_for(site, steps)
     results: dict[str, StepResult] = {}
-    for step in chosen_steps(declared_steps(site), only):
+    for step in steps:
         with site.progress.step(step.name):
             results[step.name] = run_step(
                 step, earlier=results, build_root=site.workspace.build, clock=site.clock
@@ -208,6 +209,15 @@ def build_all(site: Site, *, only: Collection[str] = ()) -> dict[str, StepResult
         if not results[step.name].rebuilt:
             site.progress.note(f"{step.name}: nothing changed, kept")
     return results
+
+
+def fetch_for(site: Site, steps: Iterable[Step]) -> None:
+    """What some steps are made from is in the store; sets for other models and images stay away.
+
+    Raises:
+        FetchError: an input cannot be had, or none may be asked for.
+    """
+    site.fetch_inputs({digest for step in steps for digest in step.inputs.values()})
 
 
 def sdk_step(site: Site) -> Step:

@@ -18,6 +18,7 @@ from pipeline import (
     OS_IMAGE,
     chosen_steps,
     declared_steps,
+    fetch_for,
 )
 from reproduce.checkout import copy_checkout, give
 from reproduce.surroundings import FOLDER, Surroundings, as_another_user
@@ -101,7 +102,7 @@ def rebuilt(
             copy, environ={}, progress=site.progress, clock=site.clock, app=app, debug=debug or None
         )
         steps = chosen_steps(declared_steps(there), wanted)
-        replace(site, lock=there.lock).fetch()
+        fetch_for(replace(site, lock=there.lock), steps)
         _furnish(site, copy)
         done = _check(steps, claim, site)
         around = _settled(around, site, copy)

@@ -14,7 +14,7 @@ from supply_chain.inputs.wheel import fetch_wheels
 from supply_chain.workspace import held
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from supply_chain.inputs.lock import Input, Lock
     from supply_chain.inputs.store import Store
@@ -47,7 +47,25 @@ def fetch(
         FetchError: An input cannot be had.
         LockError: The lock holds no set or wheel of that name.
     """
-    wanted = lock.inputs(*names)
+    fetch_inputs(lock.inputs(*names), store, progress, lock=lock, environ=environ, offline=offline)
+
+
+def fetch_inputs(
+    wanted: Iterable[Input],
+    store: Store,
+    progress: Progress,
+    *,
+    lock: Lock,
+    environ: Mapping[str, str],
+    offline: bool = False,
+) -> None:
+    """Some inputs of a lock are in the store; as `fetch`, which takes all of a set.
+
+    Raises:
+        DigestMismatchError: Other bytes are served; nothing of them is kept.
+        FetchError: An input cannot be had.
+    """
+    wanted = tuple(wanted)
     missing = [item for item in wanted if not store.has(item.sha256)]
     if not missing:
         return

@@ -14,9 +14,9 @@ from app_disk.manifest import Fault, ManifestError
 from blindllama._release.chain import DISKS, FILES, MEASUREMENTS_PRODUCT
 from blindllama._release.layout import STEPS
 from building_site import DEFAULT_APP, Site, find_app, read_site, source_files
-from pipeline import build_all, declared_steps
+from pipeline import build_all, declared_steps, fetch_for
 from supply_chain.attest.chain import layout_steps
-from supply_chain.errors import BuildError
+from supply_chain.errors import BuildError, FetchError
 from supply_chain.progress import SilentProgress
 from supply_chain.workspace import Workspace
 
@@ -76,6 +76,22 @@ def test_an_application_is_inside_the_checkout(checkout: Path, app: str) -> None
     assert find_app(checkout, "app_disk/apps/hello") == find_app(checkout, "hello")
     with pytest.raises(BuildError, match=f"application {app}: expected one of hello, llm"):
         find_app(checkout, app)
+
+
+def test_only_what_the_steps_are_made_from_is_fetched(checkout: Path, tmp_path: Path) -> None:
+    steps = declared_steps(site(checkout))
+    here = replace(site(checkout), workspace=Workspace.at(tmp_path, {}), offline=True)
+    wanted = {digest for step in steps for digest in step.inputs.values()}
+    everything = {item.sha256 for item in here.lock.inputs()}
+    assert wanted < everything
+
+    with pytest.raises(FetchError, match=f"and {len(wanted) - 1} other inputs of the lock"):
+        fetch_for(here, steps)
+
+    # PyTorch is nobody's business who brings no checkpoint.
+    torch = {one.sha256 for one in here.lock.debian("converter") if one.name == "python3-torch"}
+    assert torch
+    assert not torch & wanted
 
 
 @pytest.mark.root
