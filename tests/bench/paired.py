@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +18,18 @@ Sample = Callable[[], float]
 """Does the thing once and returns how many seconds it took."""
 
 FEWEST_ROUNDS = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Goal:
+    """What a figure must be: at most one of the three."""
+
+    at_most_ratio: float | None = None
+    """The subject takes at most this many times the baseline."""
+    at_most_s: float | None = None
+    """The subject takes at most this long."""
+    at_most_more_s: float | None = None
+    """The subject takes at most this much longer than the baseline."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,19 +47,21 @@ class Bench:
     at_most_more_s: float | None = None
     """Goal: the subject takes at most this much longer than the baseline."""
     rounds: int = 15
+    warm: bool = True
+    """Whether a round comes before those that count; what takes minutes goes without."""
 
     def __post_init__(self) -> None:
         goals = (self.at_most_ratio, self.at_most_s, self.at_most_more_s)
-        if sum(goal is not None for goal in goals) != 1:
-            raise ValueError(f"bench {self.name}; expected exactly one goal")
+        if sum(goal is not None for goal in goals) > 1:
+            raise ValueError(f"bench {self.name}; expected at most one goal")
         if self.at_most_s is None and self.baseline is None:
-            raise ValueError(f"bench {self.name}; expected a baseline for its goal")
+            raise ValueError(f"bench {self.name}; expected a goal in seconds or a baseline")
         if self.rounds < FEWEST_ROUNDS:
             raise ValueError(f"bench {self.name}; expected at least {FEWEST_ROUNDS} rounds")
 
 
 class NotMeasuredError(Exception):
-    """A bench needs what is not installed here; the text says what."""
+    """A bench needs what is not here; the text says what, and is published."""
 
 
 OpenBench = Callable[[], AbstractContextManager[Bench]]
@@ -65,7 +79,10 @@ class Spread:
     """Third quartile."""
 
     @classmethod
-    def of(cls, samples: list[float]) -> Spread:
+    def of(cls, samples: Sequence[float]) -> Spread:
+        """The spread of some samples; a single one has none."""
+        if len(samples) == 1:
+            return cls(median=samples[0], low=samples[0], high=samples[0])
         low, median, high = statistics.quantiles(samples, n=4, method="inclusive")
         return cls(median=median, low=low, high=high)
 
@@ -85,7 +102,23 @@ class Figure:
     more: Spread | None
     """Seconds that the subject took more than the baseline, taken in each round."""
     goal: str
-    met: bool
+    """For people; empty where there is none."""
+    met: bool | None
+    """None where there is no goal."""
+
+
+Measure = Callable[[int | None], Sequence[Figure]]
+"""Measures and returns one figure or several; takes how many rounds, None for its own number."""
+
+
+def measured_alone(open_bench: OpenBench) -> Measure:
+    """A bench with one figure as a measurement."""
+
+    def measured(rounds: int | None) -> Sequence[Figure]:
+        with open_bench() as bench:
+            return (measure(bench, rounds),)
+
+    return measured
 
 
 def timed(
@@ -106,42 +139,63 @@ def timed(
     return sample
 
 
-def measure(bench: Bench) -> Figure:
-    """Run a bench: one round unmeasured, then by turns, each round in the other order."""
+def measure(bench: Bench, rounds: int | None = None) -> Figure:
+    """Run a bench: one round unmeasured, then by turns, each round in the other order.
+
+    Args:
+        bench: What is measured.
+        rounds: How many rounds count, where not as many as the bench says.
+    """
     subject: list[float] = []
     baseline: list[float] = []
-    bench.subject()
-    if bench.baseline is not None:
-        bench.baseline()
-    for number in range(bench.rounds):
+    if bench.warm:
+        bench.subject()
+        if bench.baseline is not None:
+            bench.baseline()
+    for number in range(rounds or bench.rounds):
         turns = [(subject, bench.subject)]
         if bench.baseline is not None:
             turns.append((baseline, bench.baseline))
         for samples, sample in turns if number % 2 else reversed(turns):
             samples.append(sample())
-    return _figure(bench, subject, baseline)
+    goal = Goal(
+        at_most_ratio=bench.at_most_ratio,
+        at_most_s=bench.at_most_s,
+        at_most_more_s=bench.at_most_more_s,
+    )
+    return figure_of(bench.name, subject, baseline, goal)
 
 
-def _figure(bench: Bench, subject: list[float], baseline: list[float]) -> Figure:
-    pairs = list(zip(subject, baseline, strict=False))
+def figure_of(
+    name: str, subject: Sequence[float], baseline: Sequence[float] = (), goal: Goal = Goal()
+) -> Figure:
+    """What comes out of some samples.
+
+    Args:
+        name: What was measured.
+        subject: Seconds of each round.
+        baseline: Those of what it is held against, in the same rounds; or nothing.
+        goal: What it must be.
+    """
+    pairs = list(zip(subject, baseline, strict=True)) if baseline else []
     took = Spread.of(subject)
     ratio = Spread.of([mine / other for mine, other in pairs]) if pairs else None
     more = Spread.of([mine - other for mine, other in pairs]) if pairs else None
-    if bench.at_most_ratio is not None and ratio is not None:
-        goal, met = f"≤ {bench.at_most_ratio:.3g} ×", ratio.median <= bench.at_most_ratio
-    elif bench.at_most_more_s is not None and more is not None:
-        goal, met = f"≤ +{shown(bench.at_most_more_s)}", more.median <= bench.at_most_more_s
-    else:
-        limit = bench.at_most_s or 0.0
-        goal, met = f"≤ {shown(limit)}", took.median <= limit
+    text, met = "", None
+    if goal.at_most_ratio is not None and ratio is not None:
+        text, met = f"≤ {goal.at_most_ratio:.3g} ×", ratio.median <= goal.at_most_ratio
+    elif goal.at_most_more_s is not None and more is not None:
+        text, met = f"≤ +{shown(goal.at_most_more_s)}", more.median <= goal.at_most_more_s
+    elif goal.at_most_s is not None:
+        text, met = f"≤ {shown(goal.at_most_s)}", took.median <= goal.at_most_s
     return Figure(
-        name=bench.name,
-        rounds=bench.rounds,
+        name=name,
+        rounds=len(subject),
         subject=took,
         baseline=Spread.of(baseline) if baseline else None,
         ratio=ratio,
         more=more,
-        goal=goal,
+        goal=text,
         met=met,
     )
 

@@ -37,7 +37,7 @@ def disk() -> Iterator[Bench]:
     """1 GiB of which 30 % is data."""
     cache = Workspace.at(_ROOT, os.environ).cache
     if importlib.util.find_spec("azure") is None or not azurite.program(cache).exists():
-        raise NotMeasuredError("needs Azure's libraries and Azurite: ./do nox -s azure")
+        raise NotMeasuredError("It needs Azure's libraries and Azurite: `./do nox -s azure`.")
     with tempfile.TemporaryDirectory(prefix="bench-") as home:
         image, warm = Path(home, "image"), Path(home, "warm")
         _write(image, DISK_BYTES)
@@ -58,7 +58,7 @@ def disk() -> Iterator[Bench]:
             return took
 
         yield Bench(
-            name="azure_upload",
+            name="a disk of 1 GiB, 30 % of it data, sent to Azurite without its holes, against all of it",
             subject=lambda: sample(_sparse),
             baseline=lambda: sample(_whole),
             at_most_ratio=0.2,

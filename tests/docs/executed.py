@@ -73,6 +73,7 @@ NOBODY: Mapping[str, str] = MappingProxyType(
         "./do invoke engine.build --spec llama-2-7b.toml": "needs a GPU and the vendor's container",
         "./do nox -s requirements": "needs uv, which is no dependency",
         "./do nox -s local": "changes the checkout",
+        "./do nox -s bench": "figures: run on an idle machine, by hand",
         "./do nox -s boot_times": "figures of boots: run on an idle machine, by hand",
     }
 )

@@ -2,26 +2,21 @@
 
 Usage: python -m tests.simulators.cosign
 
-It goes into the cache once. apt verifies the archive's signature and the package's digest; nothing
-is installed. Where it cannot be had, the tests that need it are skipped and say so.
+It goes into the cache once. Where it cannot be had, the tests that need it are skipped and say so.
 """
 
 from __future__ import annotations
 
 import os
 import sys
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from supply_chain import process
 from supply_chain.errors import BuildError
-from supply_chain.inputs.apt import Apt
-from supply_chain.inputs.debian import Archives, fetch_debian
-from supply_chain.inputs.lock import Lock, Wish
-from supply_chain.inputs.store import Store
+from supply_chain.inputs.lock import Wish
 from supply_chain.progress import ConsoleProgress
-from supply_chain.workspace import Workspace, fresh_dir
+from supply_chain.workspace import Workspace
+from tests.simulators.debian_tree import fetch_tree
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -46,23 +41,9 @@ def fetch_cosign(
     Raises:
         BuildError: The archive does not have it, or is out of reach.
     """
-    if cosign(version, cache).exists():
-        return
     suite = SUITES[version]
-    archives = Archives.of_machine(environ)
-    with tempfile.TemporaryDirectory(prefix="cosign-") as name:
-        scratch = Path(name)
-        apt = Apt(folder=scratch / "apt", archives=archives, architecture="amd64", suites=(suite,))
-        with progress.step(f"reading the package lists of {suite}"):
-            apt.update()
-        wish = Wish(suites=(suite,), packages=("cosign",), keep="cosign")
-        debs = apt.records(dict.fromkeys(apt.closure(wish), ("cosign",)))
-        lock = Lock(version=1, archives=tuple(apt.dates()), wheels=(), debs=debs)
-        store = Store(scratch / "store")
-        fetch_debian(debs, store, lock=lock, archives=archives, progress=progress)
-        with fresh_dir(cache / "cosign" / version) as aside:
-            for deb in debs:
-                process.run(["dpkg-deb", "--extract", str(store.path(deb.sha256)), str(aside)])
+    wish = Wish(suites=(suite,), packages=("cosign",), keep="cosign")
+    fetch_tree("cosign", wish, cache / "cosign" / version, environ=environ, progress=progress)
 
 
 def main() -> None:
