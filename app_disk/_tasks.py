@@ -52,7 +52,7 @@ def build(_context: Context, app: str = str(_APP)) -> None:
     with workspace.exclusive(progress):
         fetch(
             inputs.lock,
-            (TOOLS_SET, *(recipe.set_name for recipe in app_recipes(found))),
+            (TOOLS_SET, *(one for it in app_recipes(found) for one in (it.set_name, *it.wheels))),
             inputs.store,
             progress,
             environ=os.environ,

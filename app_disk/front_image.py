@@ -1,13 +1,7 @@
-"""The image of the API in front of the model server: Debian's Python, what the API imports, itself.
-
-Modules are compiled here: the image is read-only, and under emulation a start would compile for
-seconds each time. The compiled files are never compared with their sources, since both are read
-through verity.
-"""
+"""The image of the API in front of the model server: Debian's Python, what the API imports, itself."""
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -22,7 +16,7 @@ from app_disk.image import (
     usr_links,
 )
 from app_disk.layer import Entry
-from supply_chain.inputs.tree import Bind
+from app_disk.python_modules import compiled_modules
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -110,7 +104,7 @@ def front_entries(front: Tree) -> tuple[Entry, ...]:
     ]
     python = Entry(path=PurePosixPath("usr/bin/python3"), target=_PYTHON.name)
     mounts = [Entry(path=PurePosixPath(path)) for path in _MOUNT_POINTS]
-    compiled = _compiled(front, [*modules, *own])
+    compiled = compiled_modules(front, _PYTHON.name, [*modules, *own], [_LIBRARY, PACKAGES])
     return (
         *files,
         *modules,
@@ -148,28 +142,3 @@ def _wanted(path: Path, inside: Path) -> bool:
     if path.suffix == ".so":
         return not path.name.startswith(_UNUSED_EXTENSIONS)
     return path.suffix == ".py"
-
-
-def _compiled(front: Tree, modules: list[Entry]) -> Iterator[Entry]:
-    """The compiled form of all modules, by the Python that will run them."""
-    with tempfile.TemporaryDirectory(prefix="front-image-") as name:
-        root = Path(name)
-        for entry in modules:
-            if entry.path.suffix == ".py":
-                path = root / entry.path
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_bytes(entry.data())
-        options = ["-q", "--invalidation-mode", "unchecked-hash"]
-        # Tracebacks name the path in the container.
-        options += ["-s", "/mnt/root", "-p", "/"]
-        folders = [f"/mnt/root/{folder}" for folder in (_LIBRARY, PACKAGES)]
-        front.run(
-            [_PYTHON.name, "-m", "compileall", *options, *folders],
-            binds=[Bind(host=root, inside="/mnt/root", read_only=False)],
-            env={"PYTHONHASHSEED": "0"},  # the order of a set among a module's constants
-        )
-        for path in sorted(root.rglob("*.pyc")):
-            yield Entry(
-                path=PurePosixPath(path.relative_to(root)),
-                content=path.read_bytes(),
-            )

@@ -17,7 +17,7 @@ from supply_chain.errors import BuildError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from supply_chain.inputs.tree import Tree
+    from supply_chain.inputs.tree import Bind, Tree
 
 CREATED = "2026-01-01T00:00:00Z"
 """The build's EPOCH, as the formats write it."""
@@ -179,15 +179,29 @@ def pause_image(pause: Tree) -> Image:
     return build_image(PAUSE_NAME, [program, *licences], entrypoint=["/pause", "-P"], tag=PAUSE_TAG)
 
 
-def loaded_by(tree: Tree, programs: Iterable[PurePosixPath]) -> set[PurePosixPath]:
+def loaded_by(
+    tree: Tree,
+    programs: Iterable[PurePosixPath],
+    *,
+    folders: Sequence[PurePosixPath] = (),
+    binds: Sequence[Bind] = (),
+) -> set[PurePosixPath]:
     """The libraries that programs and libraries of a root ask their loader for.
+
+    Args:
+        tree: The root.
+        programs: Programs and libraries in it.
+        folders: Where else the loader looks: what a package's script would have linked from there.
+        binds: What of the host is in it as well.
 
     Raises:
         ImageError: One is in none of the packages.
     """
     found: set[PurePosixPath] = set()
+    where = ["--library-path", ":".join(map(str, folders))] if folders else []
     for program in programs:
-        listed = tree.run([str(LOADER), "--list", str(program)]).stdout.decode()
+        argv = [str(LOADER), *where, "--list", str(program)]
+        listed = tree.run(argv, binds=binds).stdout.decode()
         # So the loader says of an extension that needs no library at all.
         if listed.strip() != "statically linked":
             found |= parse_loader_list(listed)

@@ -26,16 +26,16 @@ TOOLS_SET = "tools"
 def app_disk_inputs(app: App, lock: Lock) -> dict[str, Sha256]:
     """The digests of what the disk is made from, by their names in provenance.
 
-    Packages are in the lock. The images that an application brings are pinned by its manifests.
+    Packages and wheels are in the lock. The images that an application brings are pinned by its manifests.
 
     Raises:
-        LockError: The lock lacks a package.
+        LockError: The lock lacks a package or a wheel.
         ManifestError: The application names an image without a digest, and there is no recipe for it.
     """
-    packages = [package for recipe in app_recipes(app) for package in recipe.packages(lock)]
+    made_from = [item for recipe in app_recipes(app) for item in recipe.inputs(lock)]
     return {
         **lock.input_digests(TOOLS_SET),
-        **{package.title: package.sha256 for package in packages},
+        **{item.title: item.sha256 for item in made_from},
         **{image.title: image.digest for image in brought_images(app)},
     }
 
@@ -71,7 +71,7 @@ def build_locked_app_disk(
     with tempfile.TemporaryDirectory(prefix=".images-", dir=out) as scratch:
         with progress.step("app disk: images"):
             images = (
-                *(recipe.make(roots[recipe.name]) for recipe in recipes),
+                *(recipe.image(inputs) for recipe in recipes),
                 *read_brought(app, directory, Path(scratch)),
             )
         disk = build_app_disk(
@@ -87,6 +87,7 @@ def build_locked_app_disk(
         origins = {
             name: (roots[name], Packages.read(packages[name], inputs.store)) for name in packages
         }
-        sbom = app_disk_sbom(app.name, disk, engine=engine, origins=origins)
+        wheels = {one.name: [inputs.lock.wheel(name) for name in one.wheels] for one in recipes}
+        sbom = app_disk_sbom(app.name, disk, engine=engine, origins=origins, wheels=wheels)
         (out / SBOM).write_bytes(sbom)
     return disk

@@ -21,11 +21,12 @@ from supply_chain.sbom.document import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from app_disk.build import AppDisk
     from app_disk.image import Image
+    from supply_chain.inputs.lock import Wheel
     from supply_chain.inputs.tree import Tree
     from supply_chain.sbom.debian import Packages
 
@@ -36,7 +37,12 @@ DISK_PART = "disk"
 
 
 def app_disk_sbom(
-    name: str, disk: AppDisk, *, engine: Path | None, origins: Mapping[str, tuple[Tree, Packages]]
+    name: str,
+    disk: AppDisk,
+    *,
+    engine: Path | None,
+    origins: Mapping[str, tuple[Tree, Packages]],
+    wheels: Mapping[str, Sequence[Wheel]],
 ) -> bytes:
     """Return the bill of materials of an application's disk.
 
@@ -47,6 +53,7 @@ def app_disk_sbom(
         origins: By the name of an image: the root that its files were taken from, and the packages
             that this root was made of. One that an application brings is named by its digest, and
             what is in it is for its maker to say.
+        wheels: By the name of an image: the wheels that files of it are members of.
 
     Raises:
         SbomError: A file of an image is in none of its packages.
@@ -63,6 +70,7 @@ def app_disk_sbom(
     for image in disk.images:
         origin = origins.get(image.name)
         found = list(image_parts(image, *origin)) if origin is not None else []
+        found += [wheel_part(wheel) for wheel in wheels.get(image.name, ())]
         whole = image_part(image)
         inside[whole] = found
         parts += [whole, *found]
@@ -88,6 +96,18 @@ def image_part(image: Image) -> Component:
                 ("blindllama:layer", str(image.layer.digest)),
             ]
         ),
+    )
+
+
+def wheel_part(wheel: Wheel) -> Component:
+    """Return a wheel that members of were put into an image; these are listed by themselves."""
+    return Component(
+        name=wheel.name,
+        version=wheel.version,
+        type=ComponentType.LIBRARY,
+        bom_ref=wheel.title,
+        purl=PackageURL(type="pypi", name=wheel.name, version=wheel.version),
+        hashes=[hash_of(wheel.sha256)],
     )
 
 

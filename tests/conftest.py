@@ -70,11 +70,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if not there
     ]
     azure = importlib.util.find_spec("azure") is None
-    triton = (Workspace.at(ROOT, os.environ).cache / "triton" / "bin" / "python").exists()
     needs = {
         "azure": "requirements/azure.txt: run ./do nox -s azure" if azure else "",
         "swtpm": " and ".join(swtpm),
-        "triton": "" if triton else "Triton: run ./do nox -s triton",
         "root": "" if os.geteuid() == 0 else "root",
     }
     for item in items:
