@@ -19,7 +19,7 @@ from engine.locked import build_locked_engine, engine_inputs, locked_weights
 from engine.portrait import portray
 from engine.signature import SIGNATURE, named_signer, verify_folder_signature
 from engine.spec import read_spec
-from engine.target import Gpu, check_target
+from engine.target import CPU_KINDS, Gpu, check_target
 from engine.trtllm.build import build_gpu_engine
 from engine.trtllm.spec import read_gpu_spec
 from engine.verify import verify_engine
@@ -164,10 +164,13 @@ def verify_signature(
 )
 @told()
 def fits(_context: Context, architecture: str, version: str, engine: str = "") -> None:
-    """Check, before any boot, that a GPU engine can run on a GPU with a TensorRT-LLM."""
+    """Check, before any boot, that an engine can run on a GPU with a TensorRT-LLM."""
     folder = Path(engine) if engine else Workspace.at(_ROOT, os.environ).build / "gpu-engine"
-    check_target(folder / MANIFEST, Gpu(architecture=architecture, tensorrt_llm=version))
-    print(f"{folder}: runs on architecture {architecture} with TensorRT-LLM {version}")
+    kind = check_target(folder / MANIFEST, Gpu(architecture=architecture, tensorrt_llm=version))
+    if kind in CPU_KINDS:
+        print(f"{folder}: kind {kind}, served by the processor, with a GPU or without")
+    else:
+        print(f"{folder}: runs on architecture {architecture} with TensorRT-LLM {version}")
 
 
 ns = Collection("engine", build, verify, inspect, sign, verify_signature, fits)

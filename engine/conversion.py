@@ -157,6 +157,18 @@ def family_of(checkpoint: Checkpoint) -> Family:
     return family
 
 
+def stated_context(checkpoint: Checkpoint) -> int | None:
+    """The longest context that a checkpoint was made for, in tokens; None when it states none.
+
+    Raises:
+        CheckpointError: Its family is not converted, or it states no number.
+    """
+    numbers = family_of(checkpoint).numbers
+    key = next(key for key, name in numbers.items() if name == "context_length")
+    stated = _number(checkpoint.config, key)
+    return None if stated is None else int(stated)
+
+
 def unused_tensors(checkpoint: Checkpoint) -> frozenset[str]:
     """The names of a checkpoint's tensors that are no weights.
 

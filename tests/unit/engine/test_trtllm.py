@@ -332,13 +332,16 @@ def test_a_checkpoint_is_bound_to_a_version_and_to_some_gpu(
 
 
 def test_the_task_reads_a_folder(
-    build: Build, machine: GpuMachine, capsys: pytest.CaptureFixture[str]
+    build: Build, machine: GpuMachine, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = build(machine).parent
     fits.body(Context(), "8.0", "1.2.1", engine=str(folder))
     assert "runs on architecture 8.0 with TensorRT-LLM 1.2.1" in capsys.readouterr().out
     with pytest.raises(Exit, match=r"got 8\.9; build it again there"):
         fits.body(Context(), "8.9", "1.2.1", engine=str(folder))
+    (tmp_path / "manifest.json").write_text('{"kind": "gguf", "name": "mine"}')
+    fits.body(Context(), "8.9", "1.2.1", engine=str(tmp_path))
+    assert "kind gguf, served by the processor" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
