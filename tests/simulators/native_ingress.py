@@ -6,7 +6,6 @@ Only addresses and paths differ from the image's file, and each replacement must
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
 import socket
 import ssl
@@ -18,9 +17,9 @@ from pathlib import Path
 from os_image.guest import runtime
 from os_image.guest.app_description import AppDescription, Route
 from os_image.guest.routes import render_routes
-from os_image.guest.tls import make_identity, write_identity
 from supply_chain.inputs.tree import Tree
 from supply_chain.process import spawn
+from tests.simulators.ingress_key import make_ingress_key
 
 CADDYFILE = Path(__file__).resolve().parents[2] / "os_image/guest/files/etc/caddy/Caddyfile"
 _READY_S = 30.0
@@ -50,8 +49,7 @@ def ingress(tree: Tree, folder: Path, *, attest: Path, application: int) -> Iter
         attest: The socket of the attestation service.
         application: The port of loopback that `/v1` leads to.
     """
-    key, certificate, spki = (folder / name for name in ("key.pem", "certificate.pem", "spki.der"))
-    write_identity(make_identity(), key=key, certificate=certificate, spki=spki, group=os.getgid())
+    made = make_ingress_key(tree, folder)
     route = Route(path="/v1", exact=False, address="127.0.0.1", port=application)
     routes = folder / "routes.caddy"
     routes.write_text(render_routes(AppDescription(name="bench", pods=(), routes=(route,))))
@@ -62,8 +60,8 @@ def ingress(tree: Tree, folder: Path, *, attest: Path, application: int) -> Iter
     for old, new in {
         "\n:443 {": f"\n:{running.port} {{\n\tbind 127.0.0.1",
         f"unix/{runtime.ATTEST_SOCKET}": f"unix/{attest}",
-        str(runtime.CERTIFICATE): str(certificate),
-        str(runtime.KEY): str(key),
+        str(runtime.CERTIFICATE): str(made.certificate),
+        str(runtime.KEY): str(made.key),
         str(runtime.ROUTES): str(routes),
     }.items():
         assert text.count(old) == 1, old
