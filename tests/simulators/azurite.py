@@ -75,11 +75,18 @@ class Azurite:
 
 
 @contextlib.contextmanager
-def running(home: Path, cache: Path) -> Iterator[Azurite]:
-    """Azurite with an empty container, at a free port of loopback."""
+def running(home: Path, cache: Path, *, in_memory: bool = False) -> Iterator[Azurite]:
+    """Azurite with an empty container, at a free port of loopback.
+
+    Args:
+        home: A folder for its log and its blobs.
+        cache: Where it was fetched to.
+        in_memory: Whether blobs are kept in memory, and it waits for no disk after each request.
+    """
     log = home / "azurite.log"
     argv = ["node", str(program(cache)), "--blobHost", "127.0.0.1", "--blobPort", "0"]
-    argv += ["--location", str(home / "blobs"), "--silent", "--disableTelemetry"]
+    argv += ["--inMemoryPersistence"] if in_memory else ["--location", str(home / "blobs")]
+    argv += ["--silent", "--disableTelemetry"]
     child = process.spawn(argv, stdout=log, env={"HOME": str(home)})
     try:
         azurite = Azurite(port=_port(log))
