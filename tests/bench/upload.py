@@ -42,7 +42,9 @@ _Send = Callable[[Image, str, Path], None]
 @contextmanager
 def workers() -> Iterator[Bench]:
     """Against every byte by as many workers."""
-    with _disk(f"all of it by {MOST_WORKERS} workers", partial(_whole, workers=MOST_WORKERS)) as bench:
+    with _disk(
+        f"all of it by {MOST_WORKERS} workers", partial(_whole, workers=MOST_WORKERS)
+    ) as bench:
         yield bench
 
 
