@@ -28,6 +28,9 @@ ROOT = Path(__file__).resolve().parent
 PYTHON_H = sysconfig.get_path("include") + "/Python.h"
 TSS2_H = "/usr/include/tss2/tss2_esys.h"
 TPM_NEEDS = ("gcc", "pkg-config", PYTHON_H, TSS2_H, *TPM_PROGRAMS)
+SPECIAL = ("e2e", "soak", "swtpm", "sigstore", "azure", "browser", "triton")
+PLAIN = " and ".join(f"not {marker}" for marker in SPECIAL)
+"""The tests that need nothing but this environment and the fetched inputs."""
 RELEASE_NEEDS = (*BUILD_PROGRAMS, *BOOT_PROGRAMS, "apt-get")
 
 
@@ -55,7 +58,7 @@ def unit(session: nox.Session) -> None:
     offline(
         session,
         "-m",
-        "not e2e and not swtpm and not sigstore and not azure and not browser and not triton",
+        PLAIN,
         *session.posargs,
     )
 
@@ -85,10 +88,7 @@ def client(session: nox.Session) -> None:
     """The client's own tests and the corpus, for whatever Python runs this; no Debian is needed."""
     offline(
         session,
-        *(
-            "-m",
-            "not e2e and not swtpm and not sigstore and not azure and not browser and not triton",
-        ),
+        *("-m", PLAIN),
         *("tests/unit/sdk", "tests/conformance", *session.posargs),
     )
 
@@ -182,6 +182,14 @@ def e2e(session: nox.Session) -> None:
     require((*RELEASE_NEEDS, "openssl"), ConsoleProgress())
     install_tpm(session)
     session.run("python", "-m", "pytest", "-m", "e2e or swtpm", *session.posargs)
+
+
+@nox.session
+def soak(session: nox.Session) -> None:
+    """Ten minutes of 64 clients at one guest, and ten power cuts; half an hour in all."""
+    require(RELEASE_NEEDS, ConsoleProgress())
+    install_tpm(session)
+    session.run("python", "-m", "pytest", "-m", "soak", *session.posargs)
 
 
 @nox.session

@@ -1,4 +1,4 @@
-"""A guest whose application's disk is missing or not whole: it ends, and nobody answers."""
+"""A guest whose disk or TPM is missing or not whole: it ends, and nobody answers."""
 
 from __future__ import annotations
 
@@ -13,11 +13,15 @@ from deploy.qemu import release as deployed
 from deploy.qemu import vm
 from standing import Published
 from supply_chain.errors import BootError
+from tests.e2e.waiting import wait_until
+from tests.simulators import power
 
 pytestmark = pytest.mark.e2e
 
 WAIT_S = 240.0
 """Long enough for a guest to give up by itself, which is what is tested."""
+STARTED = "BdsDxe: starting"
+"""What the firmware writes before it runs the UKI."""
 SETUP = "blindllama: measured setup failed: "
 
 
@@ -51,3 +55,20 @@ def test_a_guest_without_its_application_ends(
         )
     assert "the guest ended before it answered" in str(caught.value)
     assert f"{SETUP}app disk: expected one within 20 s, got none" in str(caught.value)
+
+
+def test_a_guest_that_has_no_tpm_ends(site: Site, published: Published, tmp_path: Path) -> None:
+    """It can measure nothing, so it opens nothing: it never answers."""
+    assert published.folder.is_dir()
+    parts = deployed.release_parts(site.workspace, now=site.clock())
+    guest = vm.start(tmp_path / "guest", parts, now=site.clock(), port=vm.free_port())
+    try:
+        # QEMU itself does not start without one, and the firmware is not what is tested.
+        wait_until(lambda: STARTED in "\n".join(vm.console_tail(guest)), "the kernel to be started")
+        power.kill_tpm(guest)
+        with pytest.raises(BootError) as caught:
+            vm._wait_until_healthy(guest, WAIT_S, site.progress)
+    finally:
+        vm.down(guest.directory)
+    assert "the guest ended before it answered" in str(caught.value)
+    assert SETUP in str(caught.value)

@@ -7,31 +7,17 @@ that it is a debug image shows in its registers (B6).
 
 from __future__ import annotations
 
-import base64
-from collections.abc import Iterator, Mapping
-from dataclasses import replace
-
 import pytest
 
 from blindllama import VerificationError, verify_and_connect
 from blindllama.errors import Code
-from building_site import Site
-from deploy.qemu import release as deployed
 from deploy.qemu import vm
-from os_image.build import OsImage
 from standing import Published
-from tests.simulators.debug_console import DebugConsole, typing_at
+from tests.e2e.inside.conftest import CREDENTIALS, OWN_REGISTERS
+from tests.simulators.debug_console import DebugConsole
 
 pytestmark = pytest.mark.e2e
 
-CREDENTIALS: Mapping[str, str] = {
-    "evil.test": "by SMBIOS",
-    # systemd makes a file, a setting and a drop-in of a unit of these, where it reads them.
-    "tmpfiles.extra": "f /run/evil-tmpfiles - - - -",
-    "sysctl.extra": "kernel.dmesg_restrict=0",
-    "systemd.unit-dropin.blindllama-tls.service": "[Service]\nEnvironment=EVIL=1\n",
-}
-FROM_FW_CFG = "evil.fw-cfg"
 _INSERT = (
     "libc = ctypes.CDLL(None, use_errno=True); "
     'libc.syscall(313, open(sys.argv[1]).fileno(), b"", 0); '
@@ -44,53 +30,6 @@ KERNEL = {
     *("tracefs", "efivarfs", "binfmt_misc", "hugetlbfs", "configfs", "fusectl", "pstore"),
 }
 """File systems whose content is the kernel's own and in memory."""
-
-
-def smbios(text: str) -> tuple[str, str]:
-    """A string of the table that the firmware hands on, type 11."""
-    return ("-smbios", f"type=11,value={text.replace(',', ',,')}")
-
-
-@pytest.fixture(scope="module")
-def debug_guest(
-    site: Site,
-    published: Published,
-    debug_image: OsImage,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[vm.Guest]:
-    """Return a guest of the debug image, on a host that hands it every kind of credential."""
-    assert published.folder.is_dir()
-    said = [
-        word
-        for name, value in CREDENTIALS.items()
-        for word in smbios(
-            f"io.systemd.credential.binary:{name}={base64.b64encode(value.encode()).decode()}"
-        )
-    ]
-    said += ["-fw_cfg", f"name=opt/io.systemd.credentials/{FROM_FW_CFG},string=by-fw-cfg"]
-    parts = replace(
-        deployed.release_parts(site.workspace, now=site.clock()),
-        os_disk=debug_image.disk,
-        console_input=True,
-        additions=tuple(said),
-    )
-    running = vm.boot(
-        tmp_path_factory.mktemp("debug") / "guest",
-        parts,
-        now=site.clock(),
-        progress=site.progress,
-    )
-    try:
-        yield running
-    finally:
-        vm.down(running.directory)
-
-
-@pytest.fixture(scope="module")
-def console(debug_guest: vm.Guest) -> Iterator[DebugConsole]:
-    """Return root's shell in that guest."""
-    with typing_at(debug_guest.console_input) as shell:
-        yield shell
 
 
 def test_root_has_a_shell_there(console: DebugConsole) -> None:
@@ -106,7 +45,7 @@ def test_b6_a_debug_image_is_refused(debug_guest: vm.Guest, published: Published
     with pytest.raises(VerificationError) as caught:
         verify_and_connect(debug_guest.url, release=published.evidence, policy=published.policy)
     assert caught.value.code == Code.MEASUREMENT_MISMATCH
-    assert str(caught.value).startswith("PCR 4, 5, 9, 11 differ ")
+    assert str(caught.value).startswith(f"PCR {', '.join(sorted(OWN_REGISTERS, key=int))} differ ")
     assert "kernel's command line" in str(caught.value)
 
 

@@ -1,0 +1,127 @@
+"""64 clients at one guest, each attesting it anew for every answer: none is wrong, memory is flat."""
+
+from __future__ import annotations
+
+import base64
+import json
+import statistics
+import threading
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from blindllama import Error, NetworkError
+from building_site import Site
+from tests.e2e.inside.inspected import Inspected
+
+CLIENTS = 64
+SAMPLE_S = 5.0
+GROWTH_MIB = 48.0
+"""What half a run may take more than the other half: the page cache and the allocators breathe."""
+OUTPUT = "soak.json"
+
+
+@dataclass(kw_only=True)
+class Crowd:
+    """Clients that ask until they are told to stop, and what came of it."""
+
+    inspected: Inspected
+    expected: str
+    outcomes: Counter[str] = field(default_factory=Counter)
+    wrong: list[str] = field(default_factory=list)
+    over: threading.Event = field(default_factory=threading.Event)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def run(self, seconds: float) -> list[float]:
+        """Let all clients ask for this long; the guest's free memory over that time, in MiB."""
+        clients = [threading.Thread(target=self._client) for _ in range(CLIENTS)]
+        for client in clients:
+            client.start()
+        free = []
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            time.sleep(SAMPLE_S)
+            free.append(available_mib(self.inspected))
+        self.over.set()
+        for client in clients:
+            client.join()
+        return free
+
+    def _client(self) -> None:
+        while not self.over.is_set():
+            try:
+                answer = self.inspected.answer()
+            except NetworkError as exc:
+                # Too many wait, or the queue was too long for the client's patience: not an answer.
+                outcome = f"not reached: {exc}"
+            except Error as exc:
+                outcome = f"refused: {exc}"
+                with self.lock:
+                    self.wrong.append(outcome)
+            else:
+                outcome = "right" if answer == self.expected else "wrong"
+                if outcome == "wrong":
+                    with self.lock:
+                        self.wrong.append(answer)
+            with self.lock:
+                self.outcomes[outcome] += 1
+
+
+def available_mib(inspected: Inspected) -> float:
+    """Memory of the guest that is free or could be freed at once, in MiB."""
+    line = inspected.console.run("grep ^MemAvailable: /proc/meminfo")
+    return int(line.split()[1]) / 1024
+
+
+@pytest.mark.parametrize(
+    "seconds",
+    [pytest.param(30, marks=pytest.mark.e2e), pytest.param(600, marks=pytest.mark.soak)],
+)
+def test_no_answer_is_wrong_and_memory_is_flat(
+    site: Site, inspected: Inspected, seconds: int
+) -> None:
+    """Every answer is what one client alone gets; what is used at the end was used before."""
+    crowd = Crowd(inspected=inspected, expected=inspected.answer())
+    before = inspected.main_pid("blindllama-attest.service")
+    free = crowd.run(seconds)
+    half = len(free) // 2
+    record = {
+        "clients": CLIENTS,
+        "seconds": seconds,
+        "outcomes": dict(crowd.outcomes),
+        "free_mib": free,
+    }
+    (site.workspace.build / OUTPUT).write_text(json.dumps(record, indent=1) + "\n")
+    assert crowd.wrong == []
+    assert crowd.outcomes["right"] > 0
+    assert inspected.main_pid("blindllama-attest.service") == before
+    assert statistics.median(free[:half]) - statistics.median(free[half:]) < GROWTH_MIB
+
+
+INGRESS_ROUNDS = 8
+INGRESS_TOKENS = 48
+ADDRESS = "10.89.0.10 8080"
+CLIENT = Path(__file__).resolve().parents[2] / "simulators" / "guest_client.py"
+INGRESS = "ingress.json"
+CHUNK = 2000
+"""Characters of one typed line: a terminal takes 4095."""
+
+
+@pytest.mark.soak
+def test_what_the_ingress_costs(site: Site, inspected: Inspected) -> None:
+    """Tokens per second with the ingress and without, by turns, inside the guest: a figure."""
+    program = base64.b64encode(CLIENT.read_bytes()).decode()
+    console = inspected.console
+    for at in range(0, len(program), CHUNK):
+        console.run(f"echo {program[at : at + CHUNK]} >> /run/client.b64")
+    console.run("base64 -d /run/client.b64 > /run/client.py")
+    # Only the ingress's user may speak to the application; root of a debug image may become it.
+    run = f"python3 -I /run/client.py {ADDRESS} {INGRESS_ROUNDS} {INGRESS_TOKENS}"
+    pairs = json.loads(console.run(f"setpriv --reuid=caddy --regid=caddy --clear-groups {run}"))
+    ratios = [through / bare for bare, through in pairs]
+    record = {"tokens": INGRESS_TOKENS, "pairs": pairs, "ratio": statistics.median(ratios)}
+    (site.workspace.build / INGRESS).write_text(json.dumps(record, indent=1) + "\n")
+    assert len(pairs) == INGRESS_ROUNDS

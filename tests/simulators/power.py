@@ -1,0 +1,46 @@
+"""A machine whose power is cut, with what its flash memories keep; and one whose TPM goes."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+from dataclasses import replace
+from pathlib import Path
+
+from deploy.qemu import running, vm
+
+
+def cut(guest: vm.Guest, parts: vm.Parts, keep: Path) -> vm.Parts:
+    """End a guest without a word to it; the parts of its next boot.
+
+    The software TPM sees its machine go and keeps what it had written; so does the variable store.
+
+    Args:
+        guest: The guest; nothing of it runs afterwards.
+        parts: What it was made of.
+        keep: An empty folder for its flash memories.
+    """
+    process = running.read_record(guest.directory / "qemu.json")
+    assert process is not None
+    assert process.pid is not None
+    assert running.is_alive(process)
+    os.kill(process.pid, signal.SIGKILL)
+    assert running.wait_until_gone(process, timeout_s=30)
+    vm.down(guest.directory)
+    shutil.copytree(guest.directory / "tpm", keep / "tpm", ignore=shutil.ignore_patterns(".lock"))
+    shutil.copy(guest.directory / "variables.fd", keep / "variables.fd")
+    return replace(
+        parts,
+        firmware=replace(parts.firmware, variables=keep / "variables.fd"),
+        tpm=replace(parts.tpm, state=keep / "tpm"),
+    )
+
+
+def kill_tpm(guest: vm.Guest) -> None:
+    """End the process that is a guest's TPM."""
+    tpm = running.read_record(guest.directory / "swtpm.json")
+    assert tpm is not None
+    assert tpm.pid is not None
+    os.kill(tpm.pid, signal.SIGKILL)
+    assert running.wait_until_gone(tpm, timeout_s=30)
