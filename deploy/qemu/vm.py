@@ -29,6 +29,8 @@ from supply_chain.progress import SilentProgress
 from supply_chain.workspace import replace_file
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from deploy.qemu.machine import Firmware, MachineProfile
     from deploy.qemu.vtpm import ProvisionedTpm
     from supply_chain.progress import Progress
@@ -109,6 +111,7 @@ def boot(
     port: int | None = None,
     timeout_s: float = BOOT_TIMEOUT_S,
     attempts: int = ATTEMPTS,
+    ready: Callable[[Guest], bool] | None = None,
     progress: Progress | None = None,
 ) -> Guest:
     """A guest that answers at its port.
@@ -120,6 +123,7 @@ def boot(
         port: The port of 127.0.0.1 to forward; a free one when None.
         timeout_s: Seconds until it is given up.
         attempts: Boots before it is given up, see `may_try_again`.
+        ready: Whether it is up; `is_healthy`, which needs its application too, when None.
         progress: Where to tell what goes on.
 
     Raises:
@@ -131,7 +135,7 @@ def boot(
         guest = start(directory, parts, now=now, port=port or free_port())
         try:
             with progress.step(f"booting the guest on {guest.url}"):
-                _wait_until_healthy(guest, timeout_s, progress)
+                wait_until_ready(guest, timeout_s, progress, ready or is_healthy)
         except BootError as exc:
             down(directory)
             if not may_try_again(exc, attempt, attempts):
@@ -362,10 +366,17 @@ def usable_accelerator(firmware: Firmware) -> Accelerator:
     return Accelerator.TCG
 
 
-def _wait_until_healthy(guest: Guest, timeout_s: float, progress: Progress) -> None:
+def wait_until_ready(
+    guest: Guest, timeout_s: float, progress: Progress, ready: Callable[[Guest], bool]
+) -> None:
+    """Return when a guest that was started is up.
+
+    Raises:
+        BootError: It ended, panicked or took longer; the text has the console's last lines.
+    """
     deadline = time.monotonic() + timeout_s
     said, said_at = "", time.monotonic()
-    while not is_healthy(guest):
+    while not ready(guest):
         tail = console_tail(guest)
         if not is_running(guest.directory):
             raise _boot_error(guest, "ended before it answered")

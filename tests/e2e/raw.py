@@ -14,7 +14,11 @@ from urllib.parse import urlsplit
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from deploy.qemu import vm
+
 TIMEOUT_S = 60
+_POLL_S = 2.0
+"""Short: the forwarder accepts at once and then waits for a guest that does not listen yet."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +65,16 @@ def ask_evidence(connection: http.client.HTTPSConnection, nonce: bytes) -> Claim
         document=document,
         spki=key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo),
     )
+
+
+def attests(guest: vm.Guest) -> bool:
+    """Whether a guest gives evidence, which it does before its application runs."""
+    try:
+        claimed_evidence(guest.url, bytes(32), timeout_s=_POLL_S)
+    except (OSError, http.client.HTTPException, AssertionError):
+        # Nobody listens yet, or the TPM is not open yet.
+        return False
+    return True
 
 
 def registers(url: str) -> tuple[bytes, ...]:

@@ -9,10 +9,12 @@ from collections.abc import Iterator, Mapping
 
 import pytest
 
-from blindllama import AttestedSession, verify_and_connect
+from blindllama import AttestedSession, VerificationError, verify_and_connect
+from blindllama.errors import Code
 from building_site import Site
 from deploy.qemu.release import guest_directory
 from deploy.qemu.vm import read_guest
+from standing import Published
 from supply_chain.step import StepResult
 from supply_chain.workspace import Workspace
 from tests.e2e.checkout import another_checkout, invoke
@@ -78,6 +80,14 @@ def test_a_page_is_served_and_the_guests_own_paths_are_not_the_applications(
     assert hello.get("/healthz").text == "ok\n"
     assert hello.get("/attestation").status_code == 405
     assert hello.get("/absent").status_code == 404
+
+
+def test_b3_the_disk_of_another_application(hello: AttestedSession, published: Published) -> None:
+    """The same OS image and the same machine, opened with another disk: PCR 15 alone differs."""
+    with pytest.raises(VerificationError) as caught:
+        verify_and_connect(hello.url, release=published.evidence, policy=published.policy)
+    assert caught.value.code == Code.MEASUREMENT_MISMATCH
+    assert str(caught.value).startswith("PCR 15 differs ")
 
 
 def test_a_container_is_nobody_with_no_rights(about: Mapping[str, str]) -> None:

@@ -32,7 +32,7 @@ from pipeline import OS_IMAGE
 from standing import Published
 from supply_chain.errors import BootError
 from supply_chain.step import StepResult
-from tests.e2e.raw import claimed_evidence
+from tests.e2e.raw import attests, claimed_evidence
 from tests.simulators.hostile_host import (
     addon,
     another_disk,
@@ -139,7 +139,9 @@ def test_what_reaches_the_kernel_is_measured(
         firmware=Firmware(code=parts.firmware.code, variables=variables),
         additions=smbios_string("io.systemd.stub.kernel-cmdline-extra=evil.smbios=1"),
     )
-    guest = vm.boot(tmp_path / "guest", parts, now=site.clock(), progress=site.progress)
+    guest = vm.boot(
+        tmp_path / "guest", parts, now=site.clock(), ready=attests, progress=site.progress
+    )
     try:
         document = json.loads(claimed_evidence(guest.url, NONCE).document)
         with pytest.raises(VerificationError) as caught:

@@ -67,7 +67,7 @@ def test_a_guest_that_has_no_tpm_ends(site: Site, published: Published, tmp_path
         wait_until(lambda: STARTED in "\n".join(vm.console_tail(guest)), "the kernel to be started")
         power.kill_tpm(guest)
         with pytest.raises(BootError) as caught:
-            vm._wait_until_healthy(guest, WAIT_S, site.progress)
+            vm.wait_until_ready(guest, WAIT_S, site.progress, vm.is_healthy)
     finally:
         vm.down(guest.directory)
     assert "the guest ended before it answered" in str(caught.value)

@@ -23,7 +23,7 @@ from os_image.secure_boot.keys import create_keys, read_signing_key
 from pipeline import MEASURE, MEASUREMENTS, OS_IMAGE
 from standing import Published
 from supply_chain.step import StepResult
-from tests.e2e.raw import claimed_evidence
+from tests.e2e.raw import attests, claimed_evidence
 
 pytestmark = pytest.mark.e2e
 
@@ -82,7 +82,9 @@ def test_the_signed_image_boots_as_predicted(
 ) -> None:
     """Every register is the predicted one, PCR 7 with the keys among them; checks 6 to 9 pass."""
     parts = _parts(site, os_disk=signed.folder / "os.img", variables=signed.folder / VARIABLES_NAME)
-    guest = vm.boot(tmp_path / "guest", parts, now=site.clock(), progress=site.progress)
+    guest = vm.boot(
+        tmp_path / "guest", parts, now=site.clock(), ready=attests, progress=site.progress
+    )
     try:
         claimed = claimed_evidence(guest.url, NONCE)
         with pytest.raises(VerificationError) as caught:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from pipeline import OS_IMAGE
 from standing import Published
 from supply_chain.errors import BootError
 from supply_chain.step import StepResult
+from tests.e2e.raw import attests
 
 pytestmark = pytest.mark.e2e
 
@@ -64,7 +65,7 @@ def test_a_byte_of_the_uki(
     offset = uki.index(mark)
     assert content[at + offset : at + offset + len(mark)] == mark
     _flip(disk, at + offset + len(mark) - 1)
-    guest = _boot(site, tmp_path, os_disk=disk, attempts=vm.ATTEMPTS)
+    guest = _boot(site, tmp_path, os_disk=disk, attempts=vm.ATTEMPTS, ready=attests)
     try:
         with pytest.raises(VerificationError) as caught:
             verify_and_connect(guest.url, release=published.evidence, policy=published.policy)
@@ -81,6 +82,7 @@ def _boot(
     os_disk: Path | None = None,
     app_disk: Path | None = None,
     attempts: int = 1,
+    ready: Callable[[vm.Guest], bool] = vm.is_healthy,
 ) -> vm.Guest:
     parts = deployed.release_parts(site.workspace, now=site.clock())
     parts = replace(parts, os_disk=os_disk or parts.os_disk, app_disk=app_disk or parts.app_disk)
@@ -90,6 +92,7 @@ def _boot(
         now=site.clock(),
         timeout_s=WAIT_S,
         attempts=attempts,
+        ready=ready,
         progress=site.progress,
     )
 

@@ -221,7 +221,7 @@ def test_whoever_else_answers_at_the_port_is_not_the_guest(tmp_path: Path) -> No
         assert vm.is_healthy(guest)
         (tmp_path / "qemu.output").touch()
         with pytest.raises(BootError, match="somebody else answers"):
-            vm._wait_until_healthy(guest, 5, SilentProgress())
+            vm.wait_until_ready(guest, 5, SilentProgress(), vm.is_healthy)
 
 
 def test_a_damaged_record_of_a_guest_is_one_sentence(tmp_path: Path) -> None:
