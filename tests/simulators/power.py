@@ -1,4 +1,4 @@
-"""A machine whose power is cut, with what its flash memories keep; and one whose TPM goes."""
+"""A machine whose power is cut, one whose TPM goes, and one that has none."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ import os
 import shutil
 import signal
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 
 from deploy.qemu import running, vm
+
+_TPM_PARTS = ("socket,id=tpm,", "emulator,id=tpm,", "tpm-crb,")
 
 
 def cut(guest: vm.Guest, parts: vm.Parts, keep: Path) -> vm.Parts:
@@ -44,3 +47,20 @@ def kill_tpm(guest: vm.Guest) -> None:
     assert tpm.pid is not None
     os.kill(tpm.pid, signal.SIGKILL)
     assert running.wait_until_gone(tpm, timeout_s=30)
+
+
+def start_without_tpm(directory: Path, parts: vm.Parts, now: datetime) -> vm.Guest:
+    """A guest on the same machine, which was just started, with the TPM taken out."""
+    guest = vm.start(directory, parts, now=now, port=vm.free_port())
+    whole = running.read_record(directory / "qemu.json")
+    assert whole is not None
+    vm.down(directory)
+    guest.console.unlink(missing_ok=True)
+    gone = {at for at, word in enumerate(whole.argv) if word.startswith(_TPM_PARTS)}
+    assert len(gone) == len(_TPM_PARTS)
+    running.start(
+        [word for at, word in enumerate(whole.argv) if not {at, at + 1} & gone],
+        output=directory / "qemu.output",
+        record=directory / "qemu.json",
+    )
+    return guest

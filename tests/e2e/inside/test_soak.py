@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import statistics
 import threading
 import time
 from collections import Counter
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import pytest
 
@@ -95,29 +93,3 @@ def test_no_answer_is_wrong_and_memory_is_flat(site: Site, inspected: Inspected)
     assert crowd.outcomes["right"] > 0
     assert inspected.main_pid("blindllama-attest.service") == before
     assert statistics.median(free[:half]) - statistics.median(free[half:]) < GROWTH_MIB
-
-
-INGRESS_ROUNDS = 8
-INGRESS_TOKENS = 48
-ADDRESS = "10.89.0.10 8080"
-CLIENT = Path(__file__).resolve().parents[2] / "simulators" / "guest_client.py"
-INGRESS = "ingress.json"
-CHUNK = 2000
-"""Characters of one typed line: a terminal takes 4095."""
-
-
-@pytest.mark.soak
-def test_what_the_ingress_costs(site: Site, inspected: Inspected) -> None:
-    """Tokens per second with the ingress and without, by turns, inside the guest: a figure."""
-    program = base64.b64encode(CLIENT.read_bytes()).decode()
-    console = inspected.console
-    for at in range(0, len(program), CHUNK):
-        console.run(f"echo {program[at : at + CHUNK]} >> /run/client.b64")
-    console.run("base64 -d /run/client.b64 > /run/client.py")
-    # Only the ingress's user may speak to the application; root of a debug image may become it.
-    run = f"python3 -I /run/client.py {ADDRESS} {INGRESS_ROUNDS} {INGRESS_TOKENS}"
-    pairs = json.loads(console.run(f"setpriv --reuid=caddy --regid=caddy --clear-groups {run}"))
-    ratios = [through / bare for bare, through in pairs]
-    record = {"tokens": INGRESS_TOKENS, "pairs": pairs, "ratio": statistics.median(ratios)}
-    (site.workspace.build / INGRESS).write_text(json.dumps(record, indent=1) + "\n")
-    assert len(pairs) == INGRESS_ROUNDS
