@@ -59,14 +59,17 @@ def _asking(url: str, published: Published) -> Iterator[None]:
     answers: list[str] = []
 
     def ask() -> None:
-        with (
-            contextlib.suppress(NetworkError, VerificationError),
-            verify_and_connect(url, release=published.evidence, policy=published.policy) as session,
-        ):
-            for piece in session.stream_completion("Once upon a time", max_tokens=400):
-                answers.append(piece)
-                started.set()
-        started.set()
+        try:
+            with verify_and_connect(
+                url, release=published.evidence, policy=published.policy
+            ) as session:
+                for piece in session.stream_completion("Once upon a time", max_tokens=400):
+                    answers.append(piece)
+                    started.set()
+        except (NetworkError, VerificationError):
+            pass
+        finally:
+            started.set()
 
     client = threading.Thread(target=ask)
     client.start()
