@@ -79,7 +79,7 @@ def console(debug_guest: vm.Guest) -> Iterator[DebugConsole]:
     """Return root's shell in that guest."""
     with typing_at(debug_guest.console_input) as shell:
         # A debug image logs to its console, in the middle of what is typed there.
-        shell.run("systemctl log-level emerg")
+        shell.run("systemctl log-level emerg; echo 1 > /proc/sys/kernel/printk")
         yield shell
 
 

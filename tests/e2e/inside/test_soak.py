@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import statistics
 import threading
 import time
@@ -41,12 +42,14 @@ class Crowd:
             client.start()
         free = []
         end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            time.sleep(SAMPLE_S)
-            free.append(available_mib(self.inspected))
-        self.over.set()
-        for client in clients:
-            client.join()
+        try:
+            while time.monotonic() < end:
+                time.sleep(SAMPLE_S)
+                free.append(available_mib(self.inspected))
+        finally:
+            self.over.set()
+            for client in clients:
+                client.join()
         return free
 
     def _client(self) -> None:
@@ -71,8 +74,11 @@ class Crowd:
 
 def available_mib(inspected: Inspected) -> float:
     """Memory of the guest that is free or could be freed at once, in MiB."""
-    line = inspected.console.run("grep ^MemAvailable: /proc/meminfo")
-    return int(line.split()[1]) / 1024
+    said = inspected.console.run("grep ^MemAvailable: /proc/meminfo")
+    # The kernel may speak at the same console, in the middle.
+    found = re.search(r"^MemAvailable: +(\d+) kB$", said, re.MULTILINE)
+    assert found, said
+    return int(found[1]) / 1024
 
 
 @pytest.mark.soak
