@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
+import signal
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,10 @@ from supply_chain.inputs.tree import Tree, cached_tree
 from supply_chain.workspace import Workspace
 
 ROOT = Path(__file__).resolve().parent.parent
+
+# A shell that starts the tests in the background lets them ignore interrupts, and so would what
+# they start and interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
