@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import errno
-from typing import TYPE_CHECKING
+import functools
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from invoke.exceptions import Exit
 
@@ -16,7 +17,10 @@ from blindllama import Error
 from supply_chain.errors import BuildError, CommandError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 _DISK_FULL = (
     "free some space (a build from nothing takes 5 GB) and run the same again: "
@@ -31,17 +35,41 @@ _WHAT_TO_DO = {
 }
 
 
-@contextlib.contextmanager
-def told() -> Iterator[None]:
+_HELP = "--help"
+
+
+def told() -> _Told:
     """End the task with a message for people when what it does fails; also a decorator.
 
     Raises:
         Exit: With status 1, in the place of each error that is not a defect of ours.
     """
-    try:
-        yield
-    except (BuildError, Error, OSError) as exc:
-        raise Exit(message(exc), code=1) from exc
+    return _Told()
+
+
+class _Told(contextlib.ContextDecorator):
+    """What `told` says, around a block or a task."""
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: object
+    ) -> None:
+        if isinstance(exc, BuildError | Error | OSError):
+            raise Exit(message(exc), code=1) from exc
+
+    def __call__(self, task: Callable[P, T]) -> Callable[P, T]:  # type: ignore[override]
+        """Around a task: one that takes an argument would take `--help` for it."""
+        inside = super().__call__(task)
+
+        @functools.wraps(task)
+        def asked(*args: P.args, **kwargs: P.kwargs) -> T:
+            if _HELP in args or _HELP in kwargs.values():
+                raise Exit(f"{_HELP} goes before this task: ./do invoke {_HELP} TASK", code=1)
+            return inside(*args, **kwargs)
+
+        return asked
 
 
 def message(exc: BuildError | Error | OSError) -> str:

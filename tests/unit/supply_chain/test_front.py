@@ -52,6 +52,27 @@ def test_a_task_keeps_its_options() -> None:
     assert failing.__doc__ == "Fail."
 
 
+@pytest.mark.parametrize("ways", [(("--help",), {}), ((), {"folder": "--help"})])
+def test_help_is_not_taken_for_an_argument(
+    ways: tuple[tuple[str, ...], dict[str, str]],
+) -> None:
+    """Invoke gives a task that has an argument the word itself; the task must not run with it."""
+    seen: list[str] = []
+
+    @told()
+    def work(folder: str) -> None:
+        seen.append(folder)
+
+    args, kwargs = ways
+    with pytest.raises(Exit) as caught:
+        work(*args, **kwargs)
+    assert caught.value.message == "--help goes before this task: ./do invoke --help TASK"
+    assert caught.value.code == 1
+    assert seen == []
+    work("a folder")
+    assert seen == ["a folder"]
+
+
 def test_a_real_full_device_names_what_to_do() -> None:
     with pytest.raises(OSError) as caught, Path("/dev/full").open("wb") as file:
         file.write(b"x")
