@@ -3,6 +3,7 @@
 #
 # The environment is made when it is missing or stale: when a requirement, the Python or the
 # place of this checkout has changed. Every package comes with its hash from requirements/dev.txt.
+# PYTHON=python3.14 ./do … makes it from that one, and it stays until another is asked for.
 set -eu
 
 root=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd -P)
@@ -21,7 +22,8 @@ wanted() {
 
 fresh() {
     [ -x "$venv/bin/python" ] && [ -f "$stamp" ] &&
-        [ "$(cat "$stamp")" = "$(wanted "$venv/bin/python" 2>/dev/null)" ]
+        [ "$(cat "$stamp")" = "$(wanted "$venv/bin/python" 2>/dev/null)" ] &&
+        { [ -z "${PYTHON:-}" ] || [ "$(wanted "$PYTHON" 2>/dev/null)" = "$(cat "$stamp")" ]; }
 }
 
 as_root() {
@@ -32,7 +34,11 @@ as_root() {
 }
 
 find_python() {
-    for name in python3 python3.14 python3.13 python3.12 python3.11; do
+    # The words of PYTHON are one name or path: what is asked for is never replaced by another.
+    if [ -n "${PYTHON:-}" ]; then set -- "$PYTHON"
+    else set -- python3 python3.14 python3.13 python3.12 python3.11
+    fi
+    for name in "$@"; do
         if "$name" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
             command -v "$name"
             return
@@ -101,8 +107,11 @@ make_environment() {
     exec 9>"$root/.venv.lock"
     flock 9
     if fresh; then return; fi
-    python=$(find_python) ||
+    python=$(find_python) || {
+        [ -z "${PYTHON:-}" ] ||
+            die "Python 3.11 or newer is needed, and PYTHON=$PYTHON is none; name another, or unset PYTHON"
         die "Python 3.11 or newer is needed; run: apt-get install python3 python3-venv"
+    }
     make_venv
     install
     # Last, and in one move: what was interrupted before is never taken for whole.

@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -120,6 +121,53 @@ def test_an_old_python_is_not_enough(copy: Path, tmp_path: Path) -> None:
     done = do(copy, "true", PATH=str(path))
     assert done.returncode == 1
     assert "Python 3.11 or newer" in done.stderr
+
+
+def test_the_python_that_is_asked_for_makes_the_environment(copy: Path, tmp_path: Path) -> None:
+    asked = program(tmp_path / "bin/python3", "exit 1")
+    path = f"{asked.parent}:{ENVIRON['PATH']}"
+    calls = tmp_path / "calls"
+    good = program(tmp_path / "good", f'echo >>"{calls}"; exec {sys.executable} "$@"')
+    done = do(copy, "python", "-c", "import sys; print(sys.version)", PATH=path, PYTHON=str(good))
+    assert (done.returncode, done.stdout.strip()) == (0, sys.version.strip()), done.stderr
+    assert calls.exists()
+
+    # It stays when none is asked for, or the same one.
+    assert do(copy, "true", PATH=path).stderr == ""
+    assert do(copy, "true", PATH=path, PYTHON=sys.executable).stderr == ""
+
+
+def test_another_python_makes_the_environment_again(copy: Path, tmp_path: Path) -> None:
+    assert do(copy, "true", PYTHON=sys.executable).returncode == 0
+    other = program(
+        tmp_path / "other",
+        'case "$*" in *"print(sys.version)"*) echo another version; exit; esac\n'
+        f'exec {sys.executable} "$@"',
+    )
+    done = do(copy, "true", PYTHON=str(other))
+    assert done.returncode == 0, done.stderr
+    assert "ready" in done.stderr
+
+
+@pytest.mark.parametrize("body", ["exit 1", None], ids=["old", "missing"])
+def test_a_python_that_is_asked_for_and_unfit_is_named(
+    copy: Path, tmp_path: Path, body: str | None
+) -> None:
+    assert do(copy, "true").returncode == 0
+    name = tmp_path / "unfit" if body is None else program(tmp_path / "unfit", body)
+    done = do(copy, "echo", "reached", PYTHON=str(name))
+    assert (done.returncode, done.stdout) == (1, "")
+    assert f"PYTHON={name} is none" in done.stderr
+    # What was there before is not lost.
+    assert do(copy, "true").stderr == ""
+
+
+def program(path: Path, body: str) -> Path:
+    """A shell script at this path."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"#!/bin/sh\n{body}\n")
+    path.chmod(0o755)
+    return path
 
 
 def test_locked_requirements_hold_hashes_and_no_addresses(checkout: Path) -> None:

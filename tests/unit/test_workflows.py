@@ -16,7 +16,7 @@ from tests.docs.commands import check, commands_in
 ROOT = Path(__file__).resolve().parents[2]
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 PINNED = re.compile(r"[\w.-]+/[\w./-]+@[0-9a-f]{40} # v\d+(\.\d+)*")
-IMAGE = re.compile(r"debian:[a-z]+-slim@sha256:[0-9a-f]{64}")
+IMAGE = re.compile(r"(debian:[a-z]+-slim|python:3\.\d+-slim-[a-z]+)@sha256:[0-9a-f]{64}")
 CALLED = "./.github/workflows/build.yml"
 WRITES = {
     ("build", "build", "id-token"),
@@ -67,8 +67,28 @@ def test_every_action_is_pinned_by_commit_and_named_by_version(path: Path) -> No
 
 def test_every_image_is_named_by_digest(path: Path) -> None:
     for job in read(path)["jobs"].values():
-        if "container" in job:
-            assert IMAGE.fullmatch(job["container"]["image"])
+        for image in images(job):
+            assert IMAGE.fullmatch(image), image
+
+
+def images(job: dict[str, Any]) -> list[str]:
+    """The images that a job runs in, one for each entry of its matrix where that names them."""
+    image = job.get("container", {}).get("image")
+    if image == "${{ matrix.image }}":
+        return [entry["image"] for entry in job["strategy"]["matrix"]["include"]]
+    return [] if image is None else [image]
+
+
+def test_the_whole_unit_set_runs_on_every_python_of_the_client() -> None:
+    """Debian 13's own Python is 3.13; the others are asked for by name, which an image must have."""
+    jobs = read(ROOT / ".github/workflows/ci.yml")["jobs"]
+    asked = {entry["python"] for entry in jobs["unit"]["strategy"]["matrix"]["include"]}
+    assert "unit" in jobs["check"]["strategy"]["matrix"]["session"]
+    assert jobs["check"]["container"]["image"].startswith("debian:trixie-slim@")
+    assert asked | {"3.13"} == set(jobs["client"]["strategy"]["matrix"]["python"])
+    step = next(step for step in jobs["unit"]["steps"] if "env" in step)
+    assert step["env"] == {"PYTHON": "python${{ matrix.python }}"}
+    assert step["run"] == "./do nox -s unit"
 
 
 def test_nothing_is_allowed_but_what_a_job_says(path: Path) -> None:
