@@ -11,6 +11,7 @@ import json
 import os
 import shutil
 import sys
+import warnings  # noqa: F401 - os.execvp imports it, too late: the interpreter's root is gone by then
 from pathlib import Path
 
 # Source: Linux, include/uapi/linux/mount.h.

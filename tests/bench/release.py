@@ -34,7 +34,7 @@ ROUNDS = 5
 PROMPT, TOKENS = "The capital of France is", 20
 COLD_GOAL_S = 15 * 60.0
 WARM_GOAL_S = 3.0
-_MADE = (".cache", ".venv", ".nox", "build", "dist", ".git")
+_MADE = (".cache", ".venv", ".nox", "__pycache__", "build", "dist", ".git")
 """What is no source of a checkout, by its name at the root."""
 
 

@@ -135,6 +135,9 @@ def _answers(url: str) -> bool:
     try:
         with opener.open(url, timeout=5):
             return True
+    except urllib.error.HTTPError as exc:
+        exc.close()
+        return False
     except urllib.error.URLError:
         return False
 
