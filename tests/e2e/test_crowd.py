@@ -88,7 +88,7 @@ def _was_served(caller: ssl.SSLSocket) -> bool:
     """
     caller.setblocking(False)
     try:
-        head, _, body = caller.recv(4096).partition(b"\r\n\r\n")
+        said = caller.recv(4096)
     except (ssl.SSLWantReadError, ConnectionError):
         return False
-    return head.startswith(b"HTTP/1.1 200") and body != b""
+    return said.startswith(b"HTTP/1.1 200") and b"\r\nContent-Length: 0\r\n" not in said
