@@ -48,8 +48,8 @@ ALONE: Mapping[str, OpenBench] = MappingProxyType(
         "os_image": os_image.built,
         "front": front.answer,
         "front_token": front.token,
-        "azure_upload": upload.workers,
-        "azure_upload_in_order": upload.in_order,
+        "azure_upload": upload.whole,
+        "azure_upload_own": upload.own_whole,
         "azure_upload_library": upload.library,
         "ingress": ingress.answer,
         **crowd.BENCHES,
@@ -75,7 +75,7 @@ SECTIONS: Mapping[str, Sequence[str]] = MappingProxyType(
         ),
         "The build": ("release", "os_image", "engine", "hashing"),
         "The guest": ("boot", "ingress", "front", "front_token", *crowd.BENCHES),
-        "Azure": ("azure_upload", "azure_upload_in_order", "azure_upload_library"),
+        "Azure": ("azure_upload", "azure_upload_own", "azure_upload_library"),
     }
 )
 """The headings of the page, and what is under them."""

@@ -24,7 +24,7 @@ _ERRORS_HEAD = """\
 
 Every refusal is one `blindllama.VerificationError` with a stable `code`; programs compare the code and never the sentence. This page has all of them, in the order of the checks. [verification.md](verification.md) says what each check does. The page is written by `python -m tests.docs.pages` from `sdk/src/blindllama/errors.toml`, where the command line and the reports have the same words from; a test compares.
 
-Two errors are not refusals and have no code: `NetworkError` (the server was not reached, or went away; nothing was said about its trust; the only one worth a retry) and `UsageError` (an argument that can never be right).
+Two errors are not refusals and have no code: `NetworkError` (the server was not reached, or went away; nothing was said about its trust; the only one worth a retry; `BusyError`, which is one, has in `retry_after` the seconds to wait) and `UsageError` (an argument that can never be right).
 """
 
 _TABLE = re.compile(

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from blindllama.errors import (
         AttestationKeyError,
+        BusyError,
         ChannelBindingError,
         Code,
         Error,
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AttestationKeyError",
     "AttestedSession",
+    "BusyError",
     "ChannelBindingError",
     "Code",
     "Error",

@@ -25,6 +25,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from urllib3.util.wait import wait_for_read
 
+from blindllama._busy import BUSY, busy
 from blindllama._timed_socket import TimedSocket, TooManyBytesError
 from blindllama.errors import ChannelBindingError, Code, FormatError, NetworkError, UsageError
 from blindllama.evidence import EVIDENCE_LIMIT_BYTES
@@ -47,7 +48,7 @@ _PIECE_BYTES: Final = 1 << 16
 _ANSWER_LIMIT_BYTES: Final = 2 * EVIDENCE_LIMIT_BYTES
 """Most bytes of a whole answer. The body has its own limit, but `http.client` takes heads without
 end, and reads all that comes after a chunk of negative size."""
-_LATER: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
+_LATER: Final = frozenset({408, 425, 500, 502, 504})
 """Answers that say nothing about the guest but "not now"."""
 
 
@@ -211,6 +212,8 @@ def request_evidence(
 
 
 def _read_answer(response: http.client.HTTPResponse) -> bytes:
+    if response.status in BUSY:
+        raise busy("evidence", response.status, response.headers.get("Retry-After"))
     if response.status in _LATER:
         raise NetworkError(f"evidence: the server answers {response.status}; try again later")
     if response.status != 200:

@@ -22,8 +22,9 @@ from typing import Final
 
 from pydantic import BaseModel, ConfigDict
 
+from blindllama._busy import require_ok
 from blindllama._strict_json import parse_json, parse_model
-from blindllama.errors import NetworkError, UsageError
+from blindllama.errors import UsageError
 from blindllama.session import AttestedSession
 
 __all__ = ["create"]
@@ -63,6 +64,7 @@ def create(
 
     Raises:
         UsageError: an empty prompt, another model, or what the guest's server cannot do.
+        BusyError: the guest's server has no time now.
         NetworkError: the guest's server failed.
         Error: as for every request of the session.
     """
@@ -83,10 +85,7 @@ def create(
 
 def _generated(session: AttestedSession, body: object) -> str:
     with session.post(_PATH, json=body, stream=True) as response:
-        if response.status_code >= 500:
-            raise NetworkError(f"completion: the server answers {response.status_code}")
-        if response.status_code != 200:
-            raise UsageError(f"completion: the server answers {response.status_code}")
+        require_ok(response, "completion")
         with session._carrier.translated():  # noqa: SLF001 - of this package
             content = response.raw.read(_LIMIT_BYTES + 1)
             value = parse_json(content, limit=_LIMIT_BYTES, step=_STEP, what="completion")

@@ -4,6 +4,7 @@ The tree::
 
 Error:
     ├── NetworkError                 the server was not reached; the only one worth a retry
+    │   └── BusyError                it was, has no time now, and may say when
     ├── UsageError                   the caller passed something that can never be right
     └── VerificationError            one of the ten checks said no
         ├── PolicyError              step 1      the policy itself
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AttestationKeyError",
+    "BusyError",
     "ChannelBindingError",
     "Code",
     "Error",
@@ -210,6 +212,20 @@ class Error(Exception):
 
 class NetworkError(Error):
     """The server could not be reached or went away; nothing was said about its trust."""
+
+
+class BusyError(NetworkError):
+    """The server has no time for this now; nothing was said about its trust.
+
+    Attributes:
+        retry_after: Seconds after which the server asks to be asked again, 0 to 3600; None where it
+            does not say.
+    """
+
+    def __init__(self, message: str, *, retry_after: int | None) -> None:
+        """Make the error from its sentence and from what the server asks for."""
+        super().__init__(message)
+        self.retry_after = retry_after
 
 
 class UsageError(Error):

@@ -19,6 +19,7 @@ import requests
 
 from blindllama._adapter import AttestedAdapter
 from blindllama._attestor import Attestor
+from blindllama._busy import require_ok
 from blindllama._carrier import ANSWER_TIMEOUT_S, Carrier
 from blindllama._channel import Origin, parse_address, parse_origin
 from blindllama._clients import Clients
@@ -33,7 +34,7 @@ from blindllama._completion import (
 from blindllama._memory import ReleaseMemory
 from blindllama._models import MODELS_LIMIT_BYTES, MODELS_PATH, model_names
 from blindllama._verdict import ReleaseSource
-from blindllama.errors import NetworkError, UsageError, VerificationError
+from blindllama.errors import UsageError, VerificationError
 from blindllama.policy import Policy
 from blindllama.release import VerifiedRelease
 from blindllama.report import Report
@@ -258,10 +259,7 @@ class AttestedSession(Clients, requests.Session):
     ) -> Iterator[str]:
         headers = {"Accept": "text/event-stream"}
         with self.post(path, json=body, headers=headers, stream=True) as response:
-            if response.status_code >= 500:
-                raise NetworkError(f"completion: the server answers {response.status_code}")
-            if response.status_code != 200:
-                raise UsageError(f"completion: the server answers {response.status_code}")
+            require_ok(response, "completion")
             with self._carrier.translated():
                 # A chunked answer comes chunk by chunk; any other only as a whole.
                 chunks = response.iter_content(chunk_size=None)
@@ -276,8 +274,7 @@ class AttestedSession(Clients, requests.Session):
             Error: as for every request of this session.
         """
         with self.get(MODELS_PATH, stream=True) as response, self._carrier.translated():
-            if response.status_code != 200:
-                raise UsageError(f"list of models: the server answers {response.status_code}")
+            require_ok(response, "list of models")
             return model_names(response.raw.read(MODELS_LIMIT_BYTES + 1))
 
     def request(  # type: ignore[override]

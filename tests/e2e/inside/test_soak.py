@@ -1,4 +1,7 @@
-"""64 clients at one guest, each attesting it anew for every answer: none is wrong, memory is flat."""
+"""64 clients at one guest, each attesting it anew for every answer: none is wrong, memory is flat.
+
+They do what a guest that has no time asks for: they wait, and ask again.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from blindllama import Error, NetworkError
+from blindllama import BusyError, Error, NetworkError
 from building_site import Site
 from tests.e2e.inside.inspected import Inspected
 
@@ -56,8 +59,11 @@ class Crowd:
         while not self.over.is_set():
             try:
                 answer = self.inspected.answer()
+            except BusyError as exc:
+                outcome = f"busy: {exc}"
+                self.over.wait(exc.retry_after or 1)
             except NetworkError as exc:
-                # Too many wait, or the queue was too long for the client's patience: not an answer.
+                # The queue was longer than the client's patience: not an answer.
                 outcome = f"not reached: {exc}"
             except Error as exc:
                 outcome = f"refused: {exc}"
@@ -96,6 +102,6 @@ def test_no_answer_is_wrong_and_memory_is_flat(site: Site, inspected: Inspected)
     }
     (site.workspace.build / OUTPUT).write_text(json.dumps(record, indent=1) + "\n")
     assert crowd.wrong == []
-    assert crowd.outcomes["right"] > 0
+    assert crowd.outcomes["right"] >= CLIENTS
     assert inspected.main_pid("blindllama-attest.service") == before
     assert statistics.median(free[:half]) - statistics.median(free[half:]) < GROWTH_MIB

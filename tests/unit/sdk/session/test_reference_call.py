@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import pytest
 
 from blindllama import completion
-from blindllama.errors import Code, FormatError, NetworkError, UsageError
+from blindllama.errors import BusyError, Code, FormatError, NetworkError, UsageError
 from blindllama.session import AttestedSession
 from tests.simulators.attested_server import WORDS, Server
 from tests.simulators.openai_server import MODEL, OpenAiServer
@@ -88,7 +88,8 @@ def test_another_model_is_refused(session: AttestedSession, server: Server) -> N
 
 
 @pytest.mark.parametrize(
-    ("status", "error"), [(404, UsageError), (400, UsageError), (503, NetworkError)]
+    ("status", "error"),
+    [(404, UsageError), (400, UsageError), (500, NetworkError), (503, BusyError), (429, BusyError)],
 )
 def test_a_status_is_told_without_its_text(
     session: AttestedSession, server: Server, status: int, error: type[Exception]

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from http.server import BaseHTTPRequestHandler
 
 import pytest
 import requests
 
 from blindllama.errors import (
+    BusyError,
     Code,
     FormatError,
     FreshnessError,
@@ -154,9 +155,13 @@ def test_nobody_there(guest: BootedGuest) -> None:
                 assert str(caught.value) == f"{url}: Connection refused"
 
 
-def answering(status: int, body: bytes = b"") -> Callable[[BaseHTTPRequestHandler], None]:
+def answering(
+    status: int, body: bytes = b"", headers: Mapping[str, str] | None = None
+) -> Callable[[BaseHTTPRequestHandler], None]:
     def answer(handler: BaseHTTPRequestHandler) -> None:
         handler.send_response(status)
+        for name, value in (headers or {}).items():
+            handler.send_header(name, value)
         handler.send_header("Content-Length", str(len(body)))
         handler.end_headers()
         handler.wfile.write(body)
@@ -165,7 +170,7 @@ def answering(status: int, body: bytes = b"") -> Callable[[BaseHTTPRequestHandle
 
 
 def test_answers_that_are_no_completions(session: AttestedSession, server: Server) -> None:
-    server.application = answering(503)
+    server.application = answering(500)
     with pytest.raises(NetworkError):
         session.completion("Once")
     server.application = answering(400, b'{"error":"a secret"}')
@@ -174,6 +179,36 @@ def test_answers_that_are_no_completions(session: AttestedSession, server: Serve
     assert "secret" not in str(caught.value)
     server.application = answering(200, b'data: {"choices":[{"text":"whole"}]}\n\ndata: [DONE]\n\n')
     assert session.completion("Once") == "whole"
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [
+        ("5", 5),
+        ("0", 0),
+        ("3600", 3600),
+        ("9999", 3600),
+        ("99999", None),
+        ("-1", None),
+        ("1.5", None),
+        ("²", None),
+        ("Sat, 28 Nov 2026 12:00:00 GMT", None),
+        (None, None),
+    ],
+)
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_busy_guest_says_when_to_come_again(
+    session: AttestedSession, server: Server, status: int, header: str | None, seconds: int | None
+) -> None:
+    server.application = answering(
+        status, headers={} if header is None else {"Retry-After": header}
+    )
+    for ask in (lambda: session.completion("Once"), session.models):
+        with pytest.raises(BusyError) as caught:
+            ask()
+        assert caught.value.retry_after == seconds
+        when = "later" if seconds is None else f"in {seconds} s"
+        assert str(caught.value).endswith(f"the server answers {status}; try again {when}")
 
 
 def test_a_malformed_completion_has_a_report(session: AttestedSession, server: Server) -> None:
