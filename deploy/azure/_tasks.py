@@ -68,23 +68,34 @@ class _Asked:
             ) from exc
 
 
+def _azure() -> Path:
+    return Workspace.at(_ROOT, os.environ).state / "azure"
+
+
 @contextlib.contextmanager
-def _deployment(config: DeployConfig, folder: Path, progress: Progress) -> Iterator[Deployment]:
-    """The deployment that a configuration describes; a second run of it waits for the first."""
-    azure = Workspace.at(_ROOT, os.environ).state / "azure"
-    path = record_path(azure / "deployments", config)
-    with progress.step("logging in to Azure"):
-        session = open_session(config, folder=folder, secret=os.environ.get(SECRET_VARIABLE))
+def _record(config: DeployConfig, progress: Progress) -> Iterator[Record]:
+    """What a deployment has made; a second run of it waits for the first."""
+    path = record_path(_azure() / "deployments", config)
     with (
         held(path.with_suffix(".lock"), progress, "another run of this deployment"),
         Record.open(path) as record,
-        Arm(session) as arm,
     ):
+        yield record
+
+
+@contextlib.contextmanager
+def _deployment(
+    config: DeployConfig, folder: Path, record: Record, progress: Progress
+) -> Iterator[Deployment]:
+    """The deployment that a configuration describes, by somebody who is logged in."""
+    with progress.step("logging in to Azure"):
+        session = open_session(config, folder=folder, secret=os.environ.get(SECRET_VARIABLE))
+    with Arm(session) as arm:
         yield Deployment(
             name=config.name,
             arm=arm,
             record=record,
-            journals=azure / "uploads",
+            journals=_azure() / "uploads",
             progress=progress,
         )
 
@@ -120,7 +131,10 @@ def deploy(_context: Context, release: str, config: str = CONFIG_NAME, plan: boo
             gpu=gpu.value if gpu is not None else None,
         )
     wanted = _wanted(chosen, folder, ready)
-    with _deployment(chosen, folder, progress) as deployment:
+    with (
+        _record(chosen, progress) as record,
+        _deployment(chosen, folder, record, progress) as deployment,
+    ):
         steps = deployment.plan(wanted)
         _show_plan(steps)
         if plan:
@@ -183,15 +197,16 @@ def _connect(ready: Deployable, url: str) -> AttestedSession:
 def down(_context: Context, config: str = CONFIG_NAME) -> None:
     """Remove from Azure exactly what deploy.azure has made there, by the record of this machine."""
     chosen, progress = read_config(Path(config)), ConsoleProgress()
-    with _deployment(chosen, Path(config).parent, progress) as deployment:
-        named = len(deployment.record.made)
+    with _record(chosen, progress) as record:
+        named = len(record.made)
         if not named:
             print(
                 f"this machine has no record of a deployment {chosen.name}; if another one has "
                 "made it, run deploy.azure here first: it finds what exists by its tag"
             )
             return
-        left = deployment.take_down()
+        with _deployment(chosen, Path(config).parent, record, progress) as deployment:
+            left = deployment.take_down()
     print(f"{named - len(left)} resources removed")
     for line in left:
         print(f"left  {line}")
@@ -230,14 +245,14 @@ def upload_image(_context: Context, image: str, plan: bool = False) -> None:
         print(f"uploadSizeBytes  {vhd.upload_bytes(size)}")
         print(f"data             {data_bytes(path)} bytes at most, the rest are holes")
         return
-    workspace, progress = Workspace.at(_ROOT, os.environ), ConsoleProgress()
+    progress = ConsoleProgress()
     with progress.step(f"reading {path}"):
         digest = sha256_file(path)
     with progress.step(f"uploading {path}"):
         done = upload(
             Image(path=path, sha256=digest),
             _Asked(os.environ.get(VARIABLE)),
-            journals=workspace.state / "azure" / "uploads",
+            journals=_azure() / "uploads",
             progress=progress,
         )
     print(f"image  {digest}")

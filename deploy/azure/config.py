@@ -43,6 +43,23 @@ def _https(address: str) -> str:
 _Address = Annotated[_Text, AfterValidator(_https)]
 
 
+def _network(text: str) -> str:
+    try:
+        ipaddress.IPv4Network(text)
+    except ValueError as exc:
+        raise ValueError(f"expected an IPv4 network such as 203.0.113.0/24, got {text!r}") from exc
+    return text
+
+
+_Network = Annotated[str, AfterValidator(_network)]
+
+
+def _subnet(identifier: str) -> str:
+    if not _SUBNET.fullmatch(identifier):
+        raise ValueError("expected /subscriptions/…/virtualNetworks/…/subnets/…")
+    return identifier
+
+
 class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
@@ -128,20 +145,12 @@ class NetworkChoice(_Part):
 
     public: bool = True
     """Whether it has an address in the Internet; without one, only its virtual network reaches it."""
-    clients: Annotated[tuple[str, ...], Field(min_length=1, max_length=64)] = ("0.0.0.0/0",)
+    clients: Annotated[tuple[_Network, ...], Field(min_length=1, max_length=64)] = ("0.0.0.0/0",)
     """Networks whose requests are let in."""
-    range: str = "10.64.0.0/24"
+    range: _Network = "10.64.0.0/24"
     """The address range of the virtual network that is made."""
-    subnet: str | None = None
+    subnet: Annotated[str, AfterValidator(_subnet)] | None = None
     """The identifier of a subnet that exists, in place of a network of its own; it is not changed."""
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        for text in (*self.clients, self.range):
-            ipaddress.IPv4Network(text)
-        if self.subnet is not None and not _SUBNET.fullmatch(self.subnet):
-            raise ValueError("subnet: expected /subscriptions/…/virtualNetworks/…/subnets/…")
-        return self
 
 
 class SecureBootChoice(_Part):
@@ -201,8 +210,10 @@ def read_config(path: Path) -> DeployConfig:
     """
     try:
         text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as exc:
-        raise _malformed(f"{path}: expected a deployment's TOML: {exc}") from exc
+    except OSError as exc:
+        raise _malformed(f"{path}: expected a deployment's TOML: {exc.strerror}") from exc
+    except UnicodeDecodeError as exc:
+        raise _malformed(f"{path}: expected a deployment's TOML, got no UTF-8") from exc
     return parse_config(text, what=str(path))
 
 

@@ -56,6 +56,12 @@ def read_deployable(
         BuildError: The folder is incomplete, or its files are not the signed ones.
         TargetError: The machine cannot serve its engine.
     """
+    if not policy_path.exists():
+        raise AzureError(
+            Reason.RELEASE,
+            f"{policy_path}: expected a policy for {platform}, got no such file; "
+            f"./do invoke deploy.azure.policy --out {policy_path} makes it of dist/policy.toml",
+        )
     policy = Policy.from_file(policy_path)
     if policy.platform_name is not platform:
         raise AzureError(

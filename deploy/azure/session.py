@@ -175,7 +175,9 @@ def _check_certificate(path: Path) -> None:
         data = path.read_bytes()
         key = load_pem_private_key(data, None)
         certificate = x509.load_pem_x509_certificate(data)
-    except (OSError, ValueError, TypeError) as exc:
+    except OSError as exc:
+        raise AzureError(Reason.CONFIG, f"{what}: {exc.strerror}") from exc
+    except (ValueError, TypeError) as exc:
         raise AzureError(Reason.CONFIG, f"{what}: {printable_line(exc)}") from exc
     if not isinstance(key, rsa.RSAPrivateKey):
         raise AzureError(Reason.CONFIG, f"{what}, got one that is not an RSA key")

@@ -34,6 +34,8 @@ _WAITS_S = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
 """How long it is left alone after each failure of the same request."""
 _MOST_WAIT_S = 120.0
 """No service makes it wait longer."""
+_WORTH_A_NOTE_S = 4.0
+"""A shorter wait is not worth a line."""
 _NOTE_S = 10.0
 """How often the progress is told."""
 
@@ -90,7 +92,7 @@ def upload(
         AzureError: The disk has another size or holds other data, access ended, or Azure failed.
     """
     size = image.path.stat().st_size
-    blob = _Renewable(grant, sleep)
+    blob = _Renewable(grant, sleep, progress)
     try:
         errand = Errand(image_sha256=image.sha256.hex, image_bytes=size, target=blob.target)
         path = journals / f"{sha256_bytes(blob.target.encode()).hex[:32]}.jsonl"
@@ -140,9 +142,10 @@ def _accepted(blob: _Renewable, journal: Journal, wanted: int) -> Coverage:
 class _Renewable:
     """A blob whose signature is renewed when it is refused; several threads may use it."""
 
-    def __init__(self, grant: Grant, sleep: Callable[[float], None]) -> None:
+    def __init__(self, grant: Grant, sleep: Callable[[float], None], progress: Progress) -> None:
         self._grant = grant
         self._sleep = sleep
+        self._progress = progress
         self._lock = threading.Lock()
         self._closed: list[PageBlob] = []
         address = grant()
@@ -171,7 +174,10 @@ class _Renewable:
                         f"disk in Azure: failed {failures + 1} times, the last time with {exc}; "
                         "run the same again: it goes on where it was",
                     ) from exc
-                self._sleep(min(max(_WAITS_S[failures], exc.after_s), _MOST_WAIT_S))
+                wait_s = min(max(_WAITS_S[failures], exc.after_s), _MOST_WAIT_S)
+                if wait_s >= _WORTH_A_NOTE_S:
+                    self._progress.note(f"disk in Azure: {exc}; asked again in {wait_s:.0f} s")
+                self._sleep(wait_s)
                 failures += 1
             except SignatureError as exc:
                 if renewed:

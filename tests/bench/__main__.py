@@ -48,9 +48,8 @@ ALONE: Mapping[str, OpenBench] = MappingProxyType(
         "os_image": os_image.built,
         "front": front.answer,
         "front_token": front.token,
-        "azure_upload": upload.whole,
-        "azure_upload_own": upload.own_whole,
-        "azure_upload_library": upload.library,
+        "azure_upload": upload.library,
+        "azure_upload_whole": upload.whole,
         "ingress": ingress.answer,
         **crowd.BENCHES,
     }
@@ -75,7 +74,7 @@ SECTIONS: Mapping[str, Sequence[str]] = MappingProxyType(
         ),
         "The build": ("release", "os_image", "engine", "hashing"),
         "The guest": ("boot", "ingress", "front", "front_token", *crowd.BENCHES),
-        "Azure": ("azure_upload", "azure_upload_own", "azure_upload_library"),
+        "Azure": ("azure_upload", "azure_upload_whole"),
     }
 )
 """The headings of the page, and what is under them."""

@@ -36,9 +36,13 @@ def test_what_may_be_left_out_is_a_public_machine_of_whoever_is_logged_in() -> N
         (WHOLE.replace("westeurope", "West Europe"), "location"),
         (WHOLE + 'disk = "os.img"', "machine.disk"),
         (WHOLE + "[network]\nclients = []", "network.clients"),
-        (WHOLE + '[network]\nclients = ["everybody"]', "network"),
-        (WHOLE + '[network]\nclients = ["10.0.0.1/8"]', "network"),
-        (WHOLE + '[network]\nsubnet = "default"', "network"),
+        (
+            WHOLE + '[network]\nclients = ["everybody"]',
+            "network.clients.0: expected an IPv4 network",
+        ),
+        (WHOLE + '[network]\nclients = ["10.0.0.0/8", "10.0.0.1/8"]', "network.clients.1"),
+        (WHOLE + '[network]\nrange = "10.64.0.0/255.0.255.0"', "network.range"),
+        (WHOLE + '[network]\nsubnet = "default"', "network.subnet: expected /subscriptions"),
         (WHOLE + '[cloud]\nresource_manager = "https://a"', "cloud"),
         (WHOLE + '[cloud]\nresource_manager = "http://a"\nactive_directory = "https://a"', "cloud"),
         (WHOLE + '[login]\nkind = "password"', "login"),
@@ -53,9 +57,13 @@ def test_what_it_does_not_say_as_it_must_is_named(text: str, what: str) -> None:
 
 
 def test_a_file_that_is_not_there_is_said_so(tmp_path: Path) -> None:
-    with pytest.raises(AzureError, match=r"deploy\.toml") as caught:
+    with pytest.raises(AzureError) as caught:
         read_config(tmp_path / "deploy.toml")
     assert caught.value.reason is Reason.CONFIG
+    assert str(caught.value) == (
+        f"{tmp_path}/deploy.toml: expected a deployment's TOML: No such file or directory; "
+        "docs/azure.md has a whole example"
+    )
 
 
 def test_the_document_explains_every_reason_and_its_example_is_whole(checkout: Path) -> None:

@@ -26,6 +26,16 @@ MIB = 1 << 20
 Answer = tuple[int, dict[str, str]]
 
 
+class Notes(SilentProgress):
+    """What a person was told."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+
 class Disk:
     """One disk in Azurite, what is uploaded to it, and how long that was told to wait."""
 
@@ -33,6 +43,7 @@ class Disk:
         self.storage, self.door, self.image, self.journals = storage, door, image, journals
         self.name = journals.parent.name
         self.waits: list[float] = []
+        self.told = Notes()
         self.grants = 0
         storage.disk(self.name, vhd.upload_bytes(image.path.stat().st_size))
 
@@ -45,7 +56,7 @@ class Disk:
             self.image,
             self.grant,
             journals=self.journals,
-            progress=SilentProgress(),
+            progress=self.told,
             workers=workers,
             sleep=self.waits.append,
         )
@@ -187,6 +198,9 @@ def test_a_service_that_stays_away_ends_it_and_the_next_run_goes_on(disk: Disk) 
         disk.upload(workers=1)
     assert caught.value.reason is Reason.UPLOAD_UNAVAILABLE
     assert disk.waits == [1.0, 2.0, 4.0, 8.0, 16.0, 32.0]
+    assert [note.rpartition("; ")[2] for note in disk.told.notes] == [
+        f"asked again in {seconds} s" for seconds in (4, 8, 16, 32)
+    ]
     # What had been queued was not begun.
     assert len(disk.puts()) == 9
     disk.door.answered = lambda _number, _request: None
