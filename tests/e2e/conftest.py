@@ -24,6 +24,16 @@ from supply_chain.step import StepResult
 ROOT = Path(__file__).resolve().parents[2]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whatever asks the session's guest comes last: no other guest has to share the machine with it."""
+    here = Path(__file__).parent
+    items.sort(
+        key=lambda item: (
+            item.path.is_relative_to(here) and "guest" in getattr(item, "fixturenames", ())
+        )
+    )
+
+
 @pytest.fixture(scope="session")
 def site() -> Site:
     """Return the checkout."""

@@ -41,7 +41,10 @@ def test_openai(session: AttestedSession, words: str) -> None:
         assert "".join(pieces) == words
         assert len([piece for piece in pieces if piece]) > 1
         chat = client.chat.completions.create(
-            model=model, messages=[{"role": "user", "content": PROMPT}], max_tokens=TOKENS
+            model=model,
+            # The model's own template has a long one, which is read at the speed of an emulator.
+            messages=[{"role": "system", "content": "Hi"}, {"role": "user", "content": "Hi"}],
+            max_tokens=1,
         )
         assert chat.choices[0].message.content
 

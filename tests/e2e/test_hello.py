@@ -12,12 +12,9 @@ import pytest
 from blindllama import AttestedSession, VerificationError, verify_and_connect
 from blindllama.errors import Code
 from building_site import Site
-from deploy.qemu.release import guest_directory
-from deploy.qemu.vm import read_guest
 from standing import Published
 from supply_chain.step import StepResult
-from supply_chain.workspace import Workspace
-from tests.e2e.checkout import another_checkout, invoke
+from tests.e2e.checkout import another_checkout, released
 
 pytestmark = pytest.mark.e2e
 
@@ -40,24 +37,9 @@ def hello(
 ) -> Iterator[AttestedSession]:
     """A verified session with the application, made and booted by `invoke release --app hello`."""
     assert results
-    checkout = another_checkout(
-        site,
-        tmp_path_factory.mktemp("hello") / "checkout",
-        share=("store", "trees", "golden", "state"),
-    )
-    try:
-        run = invoke(checkout, "release", "--app", "hello", "--offline", "--keep")
-        assert "Hello, world." in run.stdout
-        guest = read_guest(guest_directory(Workspace.at(checkout, {})))
-        assert guest is not None
-        with verify_and_connect(
-            guest.url,
-            release=checkout / "dist" / "release" / "evidence.json",
-            policy=checkout / "dist" / "policy.toml",
-        ) as session:
-            yield session
-    finally:
-        invoke(checkout, "boot.down")
+    checkout = another_checkout(site, tmp_path_factory.mktemp("hello") / "checkout")
+    with released(checkout, "--app", "hello", "--offline", says="Hello, world.") as session:
+        yield session
 
 
 @pytest.fixture(scope="module")

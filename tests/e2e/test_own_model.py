@@ -14,18 +14,15 @@ import pytest
 
 from app_disk.image import server_image
 from app_disk.layer import write_layer
-from blindllama import AttestedSession, verify_and_connect
+from blindllama import AttestedSession
 from building_site import Site
-from deploy.qemu.release import guest_directory
-from deploy.qemu.vm import read_guest
 from engine.gguf import MANIFEST, MODEL
 from engine.native import native_server
 from engine.spec import CheckpointWeights, read_spec
 from engine.target import RELEASE_MANIFEST
 from supply_chain.digest import sha256_file
 from supply_chain.step import StepResult
-from supply_chain.workspace import Workspace
-from tests.e2e.checkout import another_checkout, invoke
+from tests.e2e.checkout import another_checkout, released
 from tests.simulators.tiny_model import CONTEXT, tiny_llama
 
 pytestmark = pytest.mark.e2e
@@ -41,11 +38,7 @@ def checkout(
 ) -> Path:
     """A checkout whose engine and manifests are about a model of its own."""
     assert results
-    root = another_checkout(
-        site,
-        tmp_path_factory.mktemp("own") / "checkout",
-        share=("store", "trees", "golden", "state"),
-    )
+    root = another_checkout(site, tmp_path_factory.mktemp("own") / "checkout")
     weights = root / "weights" / "mine"
     tiny_llama(weights, parts=2)
     files = (f'"{path.name}" = "{sha256_file(path).hex}"' for path in sorted(weights.iterdir()))
@@ -65,20 +58,10 @@ def checkout(
 @pytest.fixture(scope="module")
 def session(checkout: Path) -> Iterator[AttestedSession]:
     """A verified session with the model, released and booted by `invoke release`."""
-    try:
-        # With a network: nothing else needs the converter, and it is fetched when it is missing.
-        run = invoke(checkout, "release", "--keep", "--prompt", PROMPT, "--tokens", str(TOKENS))
-        assert f"> {PROMPT}" in run.stdout
-        guest = read_guest(guest_directory(Workspace.at(checkout, {})))
-        assert guest is not None
-        with verify_and_connect(
-            guest.url,
-            release=checkout / "dist" / "release" / "evidence.json",
-            policy=checkout / "dist" / "policy.toml",
-        ) as verified:
-            yield verified
-    finally:
-        invoke(checkout, "boot.down")
+    # With a network: nothing else needs the converter, and it is fetched when it is missing.
+    asked = ("--prompt", PROMPT, "--tokens", str(TOKENS))
+    with released(checkout, *asked, says=f"> {PROMPT}") as verified:
+        yield verified
 
 
 def test_the_guest_answers_as_the_converted_model_does_here(

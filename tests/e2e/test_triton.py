@@ -11,13 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from blindllama import AttestedSession, verify_and_connect
+from blindllama import AttestedSession
 from building_site import Site
-from deploy.qemu.release import guest_directory
-from deploy.qemu.vm import read_guest
 from supply_chain.step import StepResult
-from supply_chain.workspace import Workspace
-from tests.e2e.checkout import another_checkout, invoke
+from tests.e2e.checkout import another_checkout, released
 
 pytestmark = pytest.mark.triton
 
@@ -36,29 +33,14 @@ def checkout(
 ) -> Path:
     """A checkout of its own."""
     assert results
-    return another_checkout(
-        site,
-        tmp_path_factory.mktemp("triton") / "checkout",
-        share=("store", "trees", "golden", "state"),
-    )
+    return another_checkout(site, tmp_path_factory.mktemp("triton") / "checkout")
 
 
 @pytest.fixture(scope="module")
 def session(checkout: Path) -> Iterator[AttestedSession]:
     """A verified session with the application, made and booted by `invoke release --app triton`."""
-    try:
-        run = invoke(checkout, "release", "--app", "triton", "--keep", "--tokens", "3")
-        assert "Paris" in run.stdout
-        guest = read_guest(guest_directory(Workspace.at(checkout, {})))
-        assert guest is not None
-        with verify_and_connect(
-            guest.url,
-            release=checkout / "dist" / "release" / "evidence.json",
-            policy=checkout / "dist" / "policy.toml",
-        ) as verified:
-            yield verified
-    finally:
-        invoke(checkout, "boot.down")
+    with released(checkout, "--app", "triton", "--tokens", "3", says="Paris") as verified:
+        yield verified
 
 
 def test_the_reference_request_is_answered_by_triton(session: AttestedSession) -> None:
