@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import sys
 import sysconfig
 from pathlib import Path
 
@@ -95,7 +96,7 @@ def client(session: nox.Session) -> None:
 
 @nox.session
 def minimums(session: nox.Session) -> None:
-    """The client's wheel, alone with the oldest libraries that it declares: every case of the corpus.
+    """The client's wheel with the oldest libraries that it declares, installed and by uvx: the corpus.
 
     They have wheels for Python 3.11 to 3.13.
     """
@@ -114,7 +115,13 @@ def minimums(session: nox.Session) -> None:
     session.run(*alone, *inside, *given, "blindllama")
     session.run(*alone, str(home / "bin" / "blindllama"), "--help", silent=True)
     asked = (str(home / "bin" / "python"), "-m", "tests.conformance.subject")
-    session.run(*alone, "python", "-m", "tests.conformance.run", "--codes", "--", *asked)
+    cases = (*alone, "python", "-m", "tests.conformance.run", "--codes", "--")
+    session.run(*cases, *asked)
+    # The same wheels without an installation, as docs/cli.md says.
+    uvx = ("uvx", "--offline", "--no-config", "--no-index", *given, "--python", sys.executable)
+    cache = {"UV_CACHE_DIR": str(place / "uv"), "UV_LINK_MODE": "copy"}
+    session.run(*alone, *uvx, "blindllama", "verify", "--help", env=cache, silent=True)
+    session.run(*cases, *uvx, "--from", "blindllama", "python", *asked[1:], env=cache)
 
 
 @nox.session

@@ -22,6 +22,7 @@ from os_image.own_files import (
     write_package_list,
 )
 from os_image.prune import RootfsError, check, prune
+from os_image.read_ahead import write_read_ahead
 from os_image.repository import write_repository
 from supply_chain.inputs.tree import Bind
 
@@ -81,6 +82,7 @@ def build_rootfs(
     write_package_list(root, chosen, store)
     precompile(root, tools=tools)
     check(root, spec)
+    write_read_ahead(root, spec.rootfs.read_ahead)
     return root
 
 

@@ -74,6 +74,8 @@ class RootfsSpec(_Record):
     """Names of systemd units of these packages that stay."""
     remove: Names
     """Glob patterns, relative to the root, of files of these packages that do not stay."""
+    read_ahead: Names
+    """Glob patterns, relative to the root, of files that the initrd reads before they are used."""
 
 
 class DebugSpec(_Record):

@@ -23,6 +23,7 @@ def spec(checkout: Path) -> OsImageSpec:
         programs=("usr/bin/wanted", "usr/lib/thing/wanted"),
         units=("wanted.service",),
         remove=("usr/share/doc", "usr/lib/x*"),
+        read_ahead=(),
     )
     return read_spec(checkout / "os_image" / SPEC_NAME).model_copy(update={"rootfs": named})
 
