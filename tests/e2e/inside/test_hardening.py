@@ -136,6 +136,21 @@ def test_no_writable_path_survives_a_reboot(console: DebugConsole) -> None:
     assert "Read-only" in console.run("touch /etc/x /usr/x")
 
 
+def test_memory_is_mounted_before_any_service_starts(console: DebugConsole) -> None:
+    """A service with a /var/tmp of its own needs one to mount it over; no unit may still make it."""
+    shown = console.run("systemctl show --property=ActiveState,FragmentPath var.mount tmp.mount")
+    assert sorted(shown.split()) == ["ActiveState=active"] * 2 + ["FragmentPath="] * 2, shown
+
+
+def test_what_is_read_ahead_is_there(console: DebugConsole) -> None:
+    """A name that leads nowhere would be a program that starts slowly, and no more."""
+    said = console.run(
+        "cd /; while read -r path; do [ -f $path ] || echo $path; done"
+        " < usr/lib/blindllama/read-ahead; wc -l < usr/lib/blindllama/read-ahead"
+    )
+    assert int(said) > 100
+
+
 def test_both_disks_stop_the_kernel_when_a_block_is_wrong(console: DebugConsole) -> None:
     said = console.run("dmsetup table").splitlines()
     tables = [line for line in said if " verity " in line]
