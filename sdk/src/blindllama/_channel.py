@@ -25,7 +25,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from urllib3.util.wait import wait_for_read
 
-from blindllama._busy import BUSY, busy
+from blindllama._status import BUSY, busy
 from blindllama._timed_socket import TimedSocket, TooManyBytesError
 from blindllama.errors import ChannelBindingError, Code, FormatError, NetworkError, UsageError
 from blindllama.evidence import EVIDENCE_LIMIT_BYTES

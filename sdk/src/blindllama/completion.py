@@ -22,7 +22,7 @@ from typing import Final
 
 from pydantic import BaseModel, ConfigDict
 
-from blindllama._busy import require_ok
+from blindllama._status import require_ok
 from blindllama._strict_json import parse_json, parse_model
 from blindllama.errors import UsageError
 from blindllama.session import AttestedSession

@@ -19,7 +19,6 @@ import requests
 
 from blindllama._adapter import AttestedAdapter
 from blindllama._attestor import Attestor
-from blindllama._busy import require_ok
 from blindllama._carrier import ANSWER_TIMEOUT_S, Carrier
 from blindllama._channel import Origin, parse_address, parse_origin
 from blindllama._clients import Clients
@@ -33,6 +32,7 @@ from blindllama._completion import (
 )
 from blindllama._memory import ReleaseMemory
 from blindllama._models import MODELS_LIMIT_BYTES, MODELS_PATH, model_names
+from blindllama._status import require_ok
 from blindllama._verdict import ReleaseSource
 from blindllama.errors import UsageError, VerificationError
 from blindllama.policy import Policy
