@@ -12,6 +12,7 @@ from invoke.exceptions import Exit
 from invoke.tasks import task
 
 from deploy.qemu import release, vm
+from deploy.qemu.console import console_tail
 from deploy.qemu.machine import Accelerator
 from supply_chain.front import told, whole_number
 from supply_chain.progress import ConsoleProgress
@@ -73,7 +74,7 @@ def console(_context: Context, lines: str = "50") -> None:
     guest = vm.read_guest(_guest_directory())
     if guest is None:
         raise Exit("no guest was started; start one: invoke boot.up", code=1)
-    print("\n".join(vm.console_tail(guest, number)))
+    print("\n".join(console_tail(guest.console, number)))
 
 
 @task

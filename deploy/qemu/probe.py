@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 from blindllama.pcr import PcrBank
 from deploy.qemu import vm
+from deploy.qemu.console import console_tail
 from deploy.qemu.machine import Attachments, qemu_argv
 from supply_chain.digest import sha256_bytes, sha256_file
 from supply_chain.errors import BootError
@@ -146,7 +147,7 @@ def _boot_once(parts: vm.Parts, now: datetime) -> bytes:
             time.sleep(0.2)
         output = guest.console.read_bytes()
         if _END not in output:
-            tail = "\n  ".join(vm.console_tail(guest))
+            tail = "\n  ".join(console_tail(guest.console))
             raise BootError(f"probe boot: it did not finish; its console's last lines:\n  {tail}")
         return output
     finally:

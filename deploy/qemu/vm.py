@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deploy.qemu import running, vtpm
+from deploy.qemu.console import console_tail, has_panicked, last_words
 from deploy.qemu.machine import QEMU, Accelerator, Attachments, qemu_argv
 from supply_chain.errors import BootError, CommandError
 from supply_chain.process import run
@@ -39,19 +40,13 @@ BOOT_TIMEOUT_S = 420.0
 """A guest needs 40 s on an idle machine under TCG; a busy one takes several times as long."""
 ATTEMPTS = 2
 EMULATOR_PANIC = "Oops: int3"
-"""What about 1 in 20 boots under TCG ends with: the kernel patches code that another CPU is running."""
-"""About one boot in 45 under TCG dies of a fault in the emulation of kernel text patching."""
+"""What about 1 in 45 boots under TCG ends with: the kernel patches code that another CPU is running."""
 
 _POLL_S = 1.0
 _SAY_EVERY_S = 10.0
-_CONSOLE_LINES = 20
-_CONSOLE_TAIL_BYTES = 16384
 _QEMU_RECORD = "qemu.json"
 _TPM_RECORD = "swtpm.json"
 _GUEST_RECORD = "guest.json"
-_CONTROL = re.compile(rb"\x1b\[[0-9;?=]*[A-Za-z]|[\x00-\x08\x0b-\x1f]")
-_PANIC = "Kernel panic"
-_LAST_WORDS = ("blindllama: ", "device-mapper: verity: ", "systemd[1]: ", "Oops: ", _PANIC)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -272,26 +267,6 @@ def read_guest(directory: Path) -> Guest | None:
         raise BootError(f"{record} does not describe a guest: delete {directory}") from exc
 
 
-def console_tail(guest: Guest, lines: int = _CONSOLE_LINES) -> list[str]:
-    """The last lines of the guest's console, without the terminal's control sequences."""
-    try:
-        with guest.console.open("rb") as file:
-            size = file.seek(0, 2)
-            file.seek(max(0, size - _CONSOLE_TAIL_BYTES))
-            raw = file.read()
-    except FileNotFoundError:
-        return []
-    text = _CONTROL.sub(b"", raw).decode(errors="replace")
-    return [line.rstrip() for line in text.splitlines() if line.strip()][-lines:]
-
-
-def last_words(guest: Guest) -> list[str]:
-    """What the console says about why the guest stopped, without the traces that follow it."""
-    tail = console_tail(guest, _CONSOLE_TAIL_BYTES)
-    said = [line for line in tail if any(word in line for word in _LAST_WORDS)]
-    return said or tail[-_CONSOLE_LINES:]
-
-
 def is_healthy(guest: Guest) -> bool:
     """Whether the guest's application answers. This is liveness only: nothing is verified here."""
     context = ssl.create_default_context()
@@ -377,10 +352,10 @@ def wait_until_ready(
     deadline = time.monotonic() + timeout_s
     said, said_at = "", time.monotonic()
     while not ready(guest):
-        tail = console_tail(guest)
+        tail = console_tail(guest.console)
         if not is_running(guest.directory):
             raise _boot_error(guest, "ended before it answered")
-        if any(_PANIC in line for line in tail):
+        if has_panicked(tail):
             raise _boot_error(guest, "panicked")
         if time.monotonic() >= deadline:
             raise _boot_error(guest, f"did not answer within {timeout_s:.0f} s")
@@ -395,7 +370,7 @@ def wait_until_ready(
 def _boot_error(guest: Guest, what: str) -> BootError:
     complaint = (guest.directory / "qemu.output").read_text(errors="replace").strip()
     lines = [f"the guest {what}; its console ({guest.console}) ends with:"]
-    lines += [f"  {line}" for line in last_words(guest)]
+    lines += [f"  {line}" for line in last_words(guest.console)]
     if complaint:
         lines.append(f"QEMU said: {complaint}")
     return BootError("\n".join(lines))

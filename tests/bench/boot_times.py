@@ -25,6 +25,7 @@ from pathlib import Path
 from building_site import Site, read_site
 from deploy.qemu import release as deployed
 from deploy.qemu import vm
+from deploy.qemu.console import last_words
 from os_image.build import build_os_image
 from os_image.prune import UNITS
 from os_image.rootfs import selected
@@ -182,7 +183,7 @@ def _when(guest: vm.Guest, started: float, happened: Callable[[], bool]) -> floa
     """
     while not happened():
         if not vm.is_running(guest.directory) or time.monotonic() - started > LIMIT_S:
-            raise BootError("\n".join(["the guest did not come up:", *vm.last_words(guest)]))
+            raise BootError("\n".join(["the guest did not come up:", *last_words(guest.console)]))
         time.sleep(_POLL_S)
     return time.monotonic() - started
 

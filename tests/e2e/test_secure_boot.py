@@ -17,6 +17,7 @@ from blindllama.measurements import PlatformMeasurements, PlatformName, expected
 from building_site import Site
 from deploy.qemu import release as deployed
 from deploy.qemu import vm
+from deploy.qemu.console import console_tail
 from deploy.qemu.machine import Firmware
 from os_image.secure_boot.build import VARIABLES_NAME, build_signed_image
 from os_image.secure_boot.keys import create_keys, read_signing_key
@@ -137,4 +138,4 @@ def test_what_others_signed_does_not_start(
 
 
 def _console(guest: vm.Guest) -> str:
-    return "\n".join(vm.console_tail(guest, 1000))
+    return "\n".join(console_tail(guest.console, 1000))

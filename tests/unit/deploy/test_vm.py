@@ -153,13 +153,6 @@ def test_a_comma_in_the_path_of_a_disk_is_no_option(
     assert vm.is_running(home)
 
 
-def test_the_consoles_last_lines_are_plain_text(tmp_path: Path) -> None:
-    guest = vm.Guest(directory=tmp_path, port=1, started=NOW, sockets=tmp_path)
-    assert vm.console_tail(guest) == []
-    guest.console.write_bytes(b"old\n" * 9000 + b"\x1b[2J\x1b[01;01Hfirst\r\n\r\n\x07second \xff\n")
-    assert vm.console_tail(guest, 2) == ["first", "second �"]
-
-
 class _Health(http.server.BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self.send_response(200 if self.path == "/healthz" else 404)
