@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from deploy.azure.arm import Arm
 from deploy.azure.config import DeployConfig, SecureBootChoice, parse_config
 from deploy.azure.deployment import Deployment
+from deploy.azure.machine import machine_resources
 from deploy.azure.plan import Step
 from deploy.azure.record import Record, parse_record, record_path
 from deploy.azure.secure_boot import SecureBoot, read_secure_boot
@@ -198,3 +199,19 @@ class Deployer:
 def deployer(running: RunningArm, tmp_path: Path) -> Deployer:
     """Who deploys to the simulation."""
     return Deployer(running=running, home=tmp_path)
+
+
+def sparse(path: Path, byte: bytes) -> Image:
+    with path.open("wb") as file:
+        file.truncate(21 * MIB)
+        file.write(byte * 4096)
+    return Image(path=path, sha256=sha256_file(path))
+
+
+@pytest.fixture
+def wanted(deployer: Deployer, tmp_path: Path) -> list[Wanted]:
+    images = tmp_path / "images"
+    images.mkdir()
+    return machine_resources(
+        deployer.config(), system=sparse(images / "os", b"o"), app=sparse(images / "app", b"a")
+    )

@@ -19,111 +19,22 @@ from supply_chain.progress import SilentProgress
 from tests.simulators.arm import KINDS, READER, SUBSCRIPTION, TOKEN, Answer, Fault
 from tests.simulators.arm_schema import faults
 from tests.simulators.arm_server import RunningArm
+from tests.unit.deploy.azure.arm_bodies import (
+    ADDRESS,
+    CARD,
+    GROUP,
+    MACHINE,
+    NETWORK,
+    OS_DISK,
+    PREFIX,
+    RULES,
+    WHERE,
+)
 
 pytestmark = pytest.mark.azure
 MIB = 1 << 20
 Sdk = Any
 """What comes from libraries that are optional, as their types are."""
-WHERE = "westeurope"
-GROUP = "group"
-PREFIX = f"/subscriptions/{SUBSCRIPTION}/resourceGroups/{GROUP}/providers"
-
-OS_DISK: dict[str, Any] = {
-    "location": WHERE,
-    "sku": {"name": "StandardSSD_LRS"},
-    "properties": {
-        "osType": "Linux",
-        "hyperVGeneration": "V2",
-        "securityProfile": {"securityType": "TrustedLaunch"},
-        "creationData": {"createOption": "Upload", "uploadSizeBytes": 24 * MIB + 512},
-    },
-}
-RULES: dict[str, Any] = {
-    "location": WHERE,
-    "properties": {
-        "securityRules": [
-            {
-                "name": "https",
-                "properties": {
-                    "priority": 1010,
-                    "direction": "Inbound",
-                    "access": "Allow",
-                    "protocol": "Tcp",
-                    "sourceAddressPrefix": "*",
-                    "sourcePortRange": "*",
-                    "destinationAddressPrefix": "*",
-                    "destinationPortRange": "443",
-                },
-            }
-        ]
-    },
-}
-NETWORK: dict[str, Any] = {
-    "location": WHERE,
-    "properties": {
-        "addressSpace": {"addressPrefixes": ["10.0.0.0/16"]},
-        "subnets": [
-            {
-                "name": "default",
-                "properties": {
-                    "addressPrefix": "10.0.0.0/24",
-                    "networkSecurityGroup": {
-                        "id": f"{PREFIX}/Microsoft.Network/networkSecurityGroups/rules"
-                    },
-                },
-            }
-        ],
-    },
-}
-ADDRESS: dict[str, Any] = {
-    "location": WHERE,
-    "sku": {"name": "Standard"},
-    "properties": {"publicIPAllocationMethod": "Static"},
-}
-CARD: dict[str, Any] = {
-    "location": WHERE,
-    "properties": {
-        "ipConfigurations": [
-            {
-                "name": "first",
-                "properties": {
-                    "subnet": {
-                        "id": f"{PREFIX}/Microsoft.Network/virtualNetworks/network/subnets/default"
-                    },
-                    "publicIPAddress": {
-                        "id": f"{PREFIX}/Microsoft.Network/publicIPAddresses/address"
-                    },
-                },
-            }
-        ]
-    },
-}
-MACHINE: dict[str, Any] = {
-    "location": WHERE,
-    "properties": {
-        "hardwareProfile": {"vmSize": "Standard_NC24ads_A100_v4"},
-        "securityProfile": {
-            "securityType": "TrustedLaunch",
-            "uefiSettings": {"secureBootEnabled": False, "vTpmEnabled": True},
-        },
-        "storageProfile": {
-            "osDisk": {
-                "osType": "Linux",
-                "createOption": "Attach",
-                "managedDisk": {"id": f"{PREFIX}/Microsoft.Compute/disks/os"},
-                "deleteOption": "Delete",
-            }
-        },
-        "networkProfile": {
-            "networkInterfaces": [
-                {
-                    "id": f"{PREFIX}/Microsoft.Network/networkInterfaces/card",
-                    "properties": {"primary": True, "deleteOption": "Delete"},
-                }
-            ]
-        },
-    },
-}
 
 
 class Credential:
