@@ -25,8 +25,8 @@ EARLY = Path(__file__).resolve().parent / "early"
 BUSYBOX = "usr/bin/busybox"
 DMSETUP = "usr/sbin/dmsetup"
 APPLETS = (
-    *("base64", "cat", "grep", "insmod", "mount", "poweroff", "sed", "seq", "sh", "sleep"),
-    *("switch_root", "tr"),
+    *("base64", "cat", "grep", "insmod", "mkdir", "mount", "poweroff", "sed", "seq", "sh"),
+    *("sleep", "switch_root", "tr"),
 )
 """The commands of busybox that the scripts use."""
 MOUNT_POINTS = ("dev", "proc", "root", "sys")

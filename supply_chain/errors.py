@@ -29,7 +29,8 @@ STDERR_LINES = 20
 def faults(exc: ValidationError) -> str:
     """Return what a schema refused, as one line: where and why, without pydantic's own wording."""
     return "; ".join(
-        f"{'.'.join(map(str, fault['loc'])) or 'all of it'}: {fault['msg']}"
+        f"{'.'.join(map(str, fault['loc'])) or 'all of it'}: "
+        + fault["msg"].removeprefix("Value error, ")
         for fault in exc.errors(include_url=False, include_context=False, include_input=False)
     )
 

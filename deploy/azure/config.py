@@ -47,11 +47,12 @@ def _network(text: str) -> str:
     try:
         ipaddress.IPv4Network(text)
     except ValueError as exc:
-        raise ValueError(f"expected an IPv4 network such as 203.0.113.0/24, got {text!r}") from exc
+        raise ValueError(f"expected an IPv4 network such as 203.0.113.0/24, got {text}") from exc
     return text
 
 
-_Network = Annotated[str, AfterValidator(_network)]
+def _networks(texts: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(map(_network, texts))
 
 
 def _subnet(identifier: str) -> str:
@@ -145,9 +146,11 @@ class NetworkChoice(_Part):
 
     public: bool = True
     """Whether it has an address in the Internet; without one, only its virtual network reaches it."""
-    clients: Annotated[tuple[_Network, ...], Field(min_length=1, max_length=64)] = ("0.0.0.0/0",)
+    clients: Annotated[
+        tuple[str, ...], Field(min_length=1, max_length=64), AfterValidator(_networks)
+    ] = ("0.0.0.0/0",)
     """Networks whose requests are let in."""
-    range: _Network = "10.64.0.0/24"
+    range: Annotated[str, AfterValidator(_network)] = "10.64.0.0/24"
     """The address range of the virtual network that is made."""
     subnet: Annotated[str, AfterValidator(_subnet)] | None = None
     """The identifier of a subnet that exists, in place of a network of its own; it is not changed."""
