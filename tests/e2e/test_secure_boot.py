@@ -48,6 +48,8 @@ class Signed:
 def signed(
     site: Site, results: Mapping[str, StepResult], tmp_path_factory: pytest.TempPathFactory
 ) -> Signed:
+    # What signs is part of no step.
+    site.fetch("signing")
     return _sign(site, results, tmp_path_factory.mktemp("signed"))
 
 
