@@ -17,9 +17,11 @@ import pytest
 
 from blindllama import AttestedSession, BusyError, Error, NetworkError
 from building_site import Site
-from tests.e2e.inside.inspected import PROMPT, TOKENS, Inspected
+from tests.e2e.inside.inspected import PROMPT, Inspected
 
 CLIENTS = 64
+TOKENS = 2
+"""Of an answer: a token takes more than a second under emulation, and each client is to get one."""
 SECONDS = 600
 SAMPLE_S = 5.0
 GROWTH_MIB = 48.0
@@ -81,12 +83,17 @@ class Crowd:
         """The answer, as soon as the guest has time for it; None where all is over before."""
         while not self.over.is_set():
             try:
-                return session.completion(PROMPT, max_tokens=TOKENS, seed=0)
+                return answered(session)
             except BusyError as exc:
                 with self.lock:
                     self.outcomes[f"busy: {exc}"] += 1
                 self.over.wait(exc.retry_after or 1)
         return None
+
+
+def answered(session: AttestedSession) -> str:
+    """What the model says to the prompt, at most so many tokens of it."""
+    return session.completion(PROMPT, max_tokens=TOKENS, seed=0)
 
 
 def available_mib(inspected: Inspected) -> float:
@@ -101,7 +108,8 @@ def available_mib(inspected: Inspected) -> float:
 @pytest.mark.soak
 def test_no_answer_is_wrong_and_memory_is_flat(site: Site, inspected: Inspected) -> None:
     """Every answer is what one client alone gets; what is used at the end was used before."""
-    crowd = Crowd(inspected=inspected, expected=inspected.answer())
+    with inspected.connect() as session:
+        crowd = Crowd(inspected=inspected, expected=answered(session))
     before = inspected.main_pid("blindllama-attest.service")
     free = crowd.run(SECONDS)
     half = len(free) // 2
