@@ -29,7 +29,7 @@ pytestmark = pytest.mark.e2e
 
 ROOT = Path(__file__).resolve().parents[2]
 PROMPT = "The capital of France is"
-TOKENS = 4
+TOKENS = 8
 NONCE = bytes(range(32))
 _MAIN = "from blindllama._cli import main; raise SystemExit(main())"
 

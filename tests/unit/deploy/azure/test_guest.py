@@ -153,6 +153,14 @@ def test_a_policy_for_another_platform_deploys_nothing(released: Released) -> No
     assert caught.value.reason is Reason.RELEASE
 
 
+def test_a_policy_that_is_not_there_is_said_with_what_writes_it(released: Released) -> None:
+    missing = released.root / "absent.toml"
+    with pytest.raises(AzureError) as caught:
+        read_deployable(released.folder, missing, now=datetime.now(UTC))
+    assert caught.value.reason is Reason.RELEASE
+    assert f"./do invoke deploy.azure.policy --out {missing} makes it" in str(caught.value)
+
+
 def test_a_disk_that_is_not_the_signed_one_deploys_nothing(
     released: Released, tmp_path: Path
 ) -> None:

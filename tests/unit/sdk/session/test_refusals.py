@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from blindllama.errors import (
+    BusyError,
     Code,
     NetworkError,
     VerificationError,
@@ -120,8 +121,10 @@ def test_t4_hostile_answers(
 @pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504])
 def test_t4_not_now(session: AttestedSession, server: Server, status: int) -> None:
     server.answer = lambda _: Answer(body=b"{}", status=status)
-    with pytest.raises(NetworkError):
+    with pytest.raises(NetworkError) as caught:
         session.completion("a secret")
+    assert str(caught.value).endswith(f"evidence: the server answers {status}; try again later")
+    assert isinstance(caught.value, BusyError) is (status in {429, 503})
     assert server.application_bytes == 0
 
 
