@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import IO, TYPE_CHECKING
 
+from app_disk.application import NUMBERS
 from app_disk.image import ImageError
 from app_disk.layer import Entry
 
@@ -26,8 +27,8 @@ _WHITEOUT = ".wh."
 _OPAQUE = ".wh..wh..opq"
 _XATTR = "SCHILY.xattr."
 _INERT = frozenset({"SCHILY.xattr.security.capability"})
-_IDENTITIES = 65536
-"""Users and groups that a container's namespace has (`os_image/guest/files/etc/subuid`)."""
+_IDENTITIES = NUMBERS
+"""Users and groups that a container's namespace has."""
 
 
 @dataclass(slots=True)

@@ -27,8 +27,8 @@ CONFIG = "config"
 """The directory of the disk that holds ConfigMaps, one directory each."""
 _DISK = "/run/app"
 """Where the guest mounts the disk."""
-_VOLUMES = "/run/blindllama/volumes"
-"""Where the guest mounts the memory of empty directories."""
+VOLUMES = "/run/pod/volumes"
+"""Where a pod has the memory of its empty directories; no other pod sees it."""
 
 
 def with_digests(app: App, images: Mapping[str, str]) -> App:
@@ -57,7 +57,9 @@ def pod_manifest(app: App, workload: Workload) -> bytes:
     """One pod, as podman plays it."""
     pod = workload.pod.wire()
     pod["containers"] = [_container(app, container) for container in workload.pod.containers]
-    pod["volumes"] = [_volume(workload.name, volume) for volume in workload.pod.volumes]
+    pod["volumes"] = [_volume(volume) for volume in workload.pod.volumes]
+    # podman runs in the pod's user namespace already, and needs none of its own making.
+    del pod["hostUsers"]
     metadata = {"name": workload.name, "labels": dict(workload.labels)}
     document = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": pod}
     return _document(document).encode("ascii")
@@ -97,11 +99,11 @@ def _value(app: App, setting: EnvironmentVariable) -> str | None:
     return app.config_maps[ref.name].data[ref.key]
 
 
-def _volume(pod: str, volume: Volume) -> dict[str, Any]:
+def _volume(volume: Volume) -> dict[str, Any]:
     if volume.config_map is not None:
         path = f"{_DISK}/{CONFIG}/{volume.config_map.name}"
     elif volume.empty_dir is not None:
-        path = f"{_VOLUMES}/{pod}/{volume.name}"
+        path = f"{VOLUMES}/{volume.name}"
     else:
         return volume.wire()
     return {"name": volume.name, "hostPath": {"path": path, "type": "Directory"}}

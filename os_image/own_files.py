@@ -10,6 +10,7 @@ import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from os_image.guest.numbers import PODS, first_number
 from supply_chain.inputs.deb import read_control
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ def write_modules(root: Path, release: str, modules: Sequence[Module]) -> None:
 
 
 def write_accounts(root: Path, spec: OsImageSpec) -> None:
-    """Write the users and groups of the specification; nobody has a password.
+    """Write the users and groups of the specification, and those of pods; nobody has a password.
 
     Source: passwd(5), group(5).
     """
@@ -74,7 +75,9 @@ def write_accounts(root: Path, spec: OsImageSpec) -> None:
     for user in users:
         home = "/root" if user.uid == 0 else "/nonexistent"
         passwd.append(f"{user.name}:*:{user.uid}:{user.uid}::{home}:{shell}\n")
-    numbers = {user.name: user.uid for user in users} | {g.name: g.gid for g in spec.groups}
+    pods = {f"pod{index}": first_number(index) for index in range(PODS)}
+    passwd += [f"{name}:*:{uid}:{uid}::/nonexistent:/nonexistent\n" for name, uid in pods.items()]
+    numbers = {user.name: user.uid for user in users} | {g.name: g.gid for g in spec.groups} | pods
     groups = []
     for name, gid in sorted(numbers.items(), key=lambda item: item[1]):
         members = ",".join(user.name for user in users if name in user.groups)

@@ -1,62 +1,64 @@
-"""Starts the application's containers from the manifests on its disk.
+"""Gives each pod of the application numbers and a network of its own, and has systemd start it.
 
-Images, manifests and engine are read from the verity device for as long as the containers live:
-nothing is pulled, loaded or copied, so nothing can differ from what PCR 15 says.
+What needs privileges is here and does not run containers; what runs containers (`pod`) has none.
 """
 
 import os
+import socket
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from os_image.guest import runtime
-from os_image.guest.app_description import Pod, read_app_description
+from os_image.guest.app_description import POD_NETWORK, Pod, read_app_description
 from os_image.guest.errors import AppError, GuestError
+from os_image.guest.namespaces import (
+    Namespaces,
+    make_namespaces,
+    peer_user,
+    send_namespaces,
+)
+from os_image.guest.numbers import EACH
 
-NETWORK = "blindllama"
-"""Defined by a file of the image: internal, no DNS, one bridge."""
+BRIDGE = "bl0"
+"""The interface of the guest that the packet filter calls pods."""
+GATEWAY = f"{POD_NETWORK[1]}/{POD_NETWORK.prefixlen}"
+INSIDE = "eth0"
+"""What a pod's own interface is called."""
 
-Run = Callable[[Sequence[str]], None]
-"""Runs a command to its end; raises when it fails."""
+_PATIENCE_S = 240.0
+"""Until each pod has come for its namespaces."""
+_ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin", "LC_ALL": "C.UTF-8"}
 
-_ENVIRONMENT = {
-    "PATH": "/usr/sbin:/usr/bin",
-    "LC_ALL": "C.UTF-8",
-    "HOME": "/root",
-    "TMPDIR": "/run",
-}
-
-
-def play_argv(manifest: Path, pod: Pod) -> list[str]:
-    """The command that starts the pod of `manifest` at its address."""
-    return [
-        "/usr/bin/podman",
-        "kube",
-        "play",
-        "--quiet",
-        f"--network={NETWORK}:ip={pod.address}",
-        # Names in a container's hosts file would only help it to look around.
-        "--no-hosts",
-        # What a model server prints may hold what a caller asked.
-        "--log-driver=none",
-        str(manifest),
-    ]
+Run = Callable[[Sequence[str], str, int | None], None]
+"""Runs a command with a text as its input and a file descriptor open; raises when it fails."""
 
 
-def memory_argv(target: Path, size_bytes: int) -> list[str]:
-    """The command that mounts memory on `target`, for every user of the pod and for data only."""
-    options = f"size={size_bytes},mode=1777,nosuid,nodev,noexec"
-    return ["/usr/bin/mount", "-t", "tmpfs", "-o", options, "tmpfs", str(target)]
+def bridge_commands() -> str:
+    """What makes the bridge, for `ip -batch`."""
+    return (
+        f"link add {BRIDGE} type bridge\naddress add {GATEWAY} dev {BRIDGE}\nlink set {BRIDGE} up\n"
+    )
 
 
-def start_app(root: Path, *, volumes: Path, run: Run) -> None:
-    """Starts what the application's disk, mounted at `root`, describes.
+def link_commands(index: int, network: int) -> str:
+    """What joins a pod's network namespace, an open file, to the bridge, for `ip -batch`."""
+    return (
+        f"link add pod{index} type veth peer name {INSIDE} netns /proc/self/fd/{network}\n"
+        f"link set pod{index} master {BRIDGE} up\n"
+    )
+
+
+def prepare_pods(
+    root: Path, *, run: Run, make: Callable[[int, int], Namespaces] = make_namespaces
+) -> Mapping[int, Namespaces]:
+    """What waits for each pod of the application whose disk is mounted at `root`, by its user.
 
     Args:
         root: Where the disk is mounted.
-        volumes: Where directories in memory are made.
         run: Runs a command.
+        make: Makes namespaces for a number and those after it.
 
     Raises:
         AppError: The description does not fit this image, or a command failed.
@@ -64,26 +66,73 @@ def start_app(root: Path, *, volumes: Path, run: Run) -> None:
     app = read_app_description(root / "app.json")
     # What the application's policies let pass, before there is anybody whom it could concern: pods
     # among themselves and the ingress to them. The image's rules stand, so nothing else is opened.
-    run(["/usr/sbin/nft", "-f", str(root / "network.nft")])
-    for pod in app.pods:
-        for name, size_bytes in pod.memory_volumes.items():
-            target = volumes / pod.name / name
-            target.mkdir(parents=True)
-            run(memory_argv(target, size_bytes))
-        run(play_argv(root / "pods" / f"{pod.name}.yaml", pod))
+    run(["/usr/sbin/nft", "-f", str(root / "network.nft")], "", None)
+    run(ip_argv(), bridge_commands(), None)
+    found = {}
+    for index, pod in enumerate(app.pods):
+        made = found[pod.first_number] = make(pod.first_number, EACH)
+        run(ip_argv(), link_commands(index, made.network), made.network)
+    return found
 
 
-def _run(argv: Sequence[str]) -> None:
-    completed = subprocess.run(argv, env=_ENVIRONMENT, stdin=subprocess.DEVNULL, check=False)
+def ip_argv() -> list[str]:
+    """The command that reads commands about interfaces from its input."""
+    return ["/usr/bin/ip", "-batch", "-"]
+
+
+def start_argv(pods: Sequence[Pod]) -> list[str]:
+    """The command that has systemd start the units of pods, without waiting for them."""
+    units = [f"blindllama-pod@{index}.service" for index in range(len(pods))]
+    return ["/usr/bin/systemctl", "start", "--no-block", *units]
+
+
+def hand_over(listener: socket.socket, prepared: Mapping[int, Namespaces]) -> None:
+    """Give each pod what waits for it, once, by the user that comes for it.
+
+    Raises:
+        AppError: One did not come in time.
+    """
+    waiting = dict(prepared)
+    while waiting:
+        try:
+            connection, _ = listener.accept()
+        except TimeoutError as error:
+            missing = ", ".join(map(str, sorted(waiting)))
+            raise AppError(f"pods: expected all to come, those of {missing} did not") from error
+        with connection:
+            made = waiting.pop(peer_user(connection), None)
+            if made is not None:
+                send_namespaces(connection, made)
+                os.close(made.user)
+                os.close(made.network)
+
+
+def _run(argv: Sequence[str], text: str, inherited: int | None) -> None:
+    completed = subprocess.run(
+        argv,
+        env=_ENVIRONMENT,
+        input=text.encode("ascii"),
+        pass_fds=() if inherited is None else (inherited,),
+        check=False,
+    )
     if completed.returncode != 0:
         raise AppError(f"{argv[0]}: expected exit status 0, got {completed.returncode}")
 
 
 def main() -> int:
-    """Starts the application of this machine; 1 when a pod does not start."""
+    """Starts the application of this machine; 1 when a pod's place cannot be made."""
     os.umask(0o022)
     try:
-        start_app(runtime.APP_ROOT, volumes=runtime.VOLUMES, run=_run)
+        pods = read_app_description(runtime.APP_ROOT / "app.json").pods
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(str(runtime.PODS_SOCKET))
+            # Each pod is another user; who comes is told by the kernel.
+            runtime.PODS_SOCKET.chmod(0o666)
+            listener.listen()
+            listener.settimeout(_PATIENCE_S)
+            prepared = prepare_pods(runtime.APP_ROOT, run=_run)
+            _run(start_argv(pods), "", None)
+            hand_over(listener, prepared)
     except (GuestError, OSError) as error:
         print(f"app failed: {error}", file=sys.stderr)  # noqa: T201 - the journal reads it
         return 1

@@ -17,8 +17,12 @@ EVENT_LOG = RUNTIME / "setup" / "event-log"
 ROUTES = RUNTIME / "setup" / "routes.caddy"
 """Which requests the ingress passes on to which pod; the image's Caddyfile imports it."""
 
-VOLUMES = RUNTIME / "volumes"
-"""Directories in memory that the containers of a pod share, by pod and name."""
+PODS_SOCKET = RUNTIME / "app" / "pods.sock"
+"""Where each pod comes for its namespaces, once."""
+
+POD = Path("/run/pod")
+"""A pod's own memory, which no other process sees: podman's records, and directories that its
+containers share, below `volumes`."""
 
 CERTIFICATE = RUNTIME / "tls" / "certificate.pem"
 KEY = RUNTIME / "tls" / "key.pem"

@@ -194,5 +194,9 @@ class Probing:
         return [
             one
             for one in self.neighbour.seen[before:]
-            if one.source == self.target and one.carries and one.target_port not in _PROOF_PORTS
+            # A frame to somebody else on the segment answers nobody here.
+            if one.source == self.target
+            and one.target in self.neighbour.addresses
+            and one.carries
+            and one.target_port not in _PROOF_PORTS
         ]

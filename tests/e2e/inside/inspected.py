@@ -38,6 +38,12 @@ class Inspected:
         with self.connect() as session:
             return session.completion(PROMPT, max_tokens=TOKENS, seed=0)
 
+    def in_pod(self, index: int) -> str:
+        """The beginning of a command in the namespaces of a pod, as their root."""
+        monitor = f"$(pgrep --uid pod{index} --oldest conmon)"
+        spaces = "--user --mount --net --ipc --cgroup --setuid 0 --setgid 0"
+        return f"nsenter --target {monitor} {spaces} env HOME=/run/pod TMPDIR=/run/pod"
+
     def main_pid(self, unit: str) -> int:
         """The process of a service; 0 when it does not run."""
         return int(self.console.run(f"systemctl show --property=MainPID --value {unit}"))

@@ -76,7 +76,10 @@ def test_without_its_agent_nothing_is_asked_of_the_guest(inspected: Inspected) -
 
 def test_a_killed_container_comes_back(inspected: Inspected) -> None:
     """Each of the application's processes, one after another; answers stay the model's own."""
-    ask = "podman ps --filter status=running --format '{{.Names}} {{.Pid}}' --noheading"
+    ask = (
+        f"{inspected.in_pod(0)} podman ps --filter status=running"
+        " --format '{{.Names}} {{.Pid}}' --noheading"
+    )
     inspected.console.run("true")
     found = dict(line.split() for line in inspected.console.run(ask).splitlines())
     servers = {name: pid for name, pid in found.items() if "infra" not in name}

@@ -7,11 +7,15 @@ that it is a debug image shows in its registers (B6).
 
 from __future__ import annotations
 
+import base64
+
 import pytest
 
 from blindllama import VerificationError, verify_and_connect
 from blindllama.errors import Code
 from deploy.qemu import vm
+from os_image.guest.numbers import EACH, FIRST
+from os_image.guest.pod import PROCESSES
 from standing import Published
 from tests.e2e.inside.conftest import CREDENTIALS, OWN_REGISTERS
 from tests.simulators.debug_console import DebugConsole
@@ -24,6 +28,24 @@ _INSERT = (
     'print(__import__("os").strerror(ctypes.get_errno()))'
 )
 """finit_module(2) of a module that Debian signed."""
+_FORKS = """
+import errno, os, signal, sys
+open(sys.argv[1] + "/cgroup.procs", "w").write("0")
+found = []
+try:
+    while len(found) < 2000:
+        child = os.fork()
+        if child == 0:
+            signal.pause()
+        found.append(child)
+except OSError as error:
+    print(1 + len(found), errno.errorcode[error.errno])
+for child in found:
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+open("/sys/fs/cgroup/cgroup.procs", "w").write("0")
+"""
+"""Processes in a group until no more are let, and how many there were."""
 RAM = {"tmpfs", "ramfs", "devtmpfs"}
 KERNEL = {
     *("bpf", "cgroup2", "devpts", "mqueue", "nsfs", "proc", "securityfs", "selinuxfs", "sysfs"),
@@ -119,7 +141,12 @@ def test_there_is_no_swap(console: DebugConsole) -> None:
 
 def test_no_writable_path_survives_a_reboot(console: DebugConsole) -> None:
     """What can be written to is memory; what is on a disk is read through dm-verity."""
-    mounts = [line.split() for line in console.run("cat /proc/mounts").splitlines()]
+    # Those of the guest, and those that only the pod sees: of its monitor, and of each container.
+    said = console.run(
+        "cat /proc/mounts; for process in $(pgrep -f '^/usr/bin/(conmon|llama-server)');"
+        " do cat /proc/$process/mounts; done"
+    )
+    mounts = [line.split() for line in said.splitlines()]
     writable = {kind for _, _, kind, options, *_ in mounts if "rw" in options.split(",")}
     assert writable <= RAM | KERNEL | {"overlay"}, writable
     stored = {(source, kind) for source, _, kind, *_ in mounts if source.startswith("/dev/")}
@@ -159,9 +186,9 @@ def test_both_disks_stop_the_kernel_when_a_block_is_wrong(console: DebugConsole)
 
 
 def test_the_services_run_in_their_sandboxes(console: DebugConsole) -> None:
-    """Every unit of ours is up, and the two that listen have no capability but their own."""
+    """Every unit of ours is up, and those that listen have no capability but their own."""
     states = console.run("systemctl show --property=Id,ActiveState,Result 'blindllama-*.service'")
-    assert states.count("ActiveState=active") == states.count("Result=success") == 6, states
+    assert states.count("ActiveState=active") == states.count("Result=success") == 7, states
     ports = {"attest": 0, "ingress": 1 << 10}
     for unit, expected in ports.items():
         status = console.run(
@@ -171,3 +198,35 @@ def test_the_services_run_in_their_sandboxes(console: DebugConsole) -> None:
         assert int(lines["CapBnd"], 16) == expected
         assert lines["NoNewPrivs"] == "1"
         assert lines["Seccomp"] == "2"
+
+
+def test_n4_what_runs_containers_is_nobody_of_the_guest(console: DebugConsole) -> None:
+    """Not podman's monitor, and not what it monitors: no number of the guest, no rights in it."""
+    said = console.run(
+        "for one in $(find /sys/fs/cgroup -path '*blindllama-pod@0*' -name cgroup.procs"
+        " -exec cat {} +); do grep -E '^(Uid|NoNewPrivs|Seccomp):' /proc/$one/status;"
+        " cat /proc/$one/uid_map; done"
+    )
+    lines = [line.split() for line in said.splitlines()]
+    users = [line for line in lines if line[0] == "Uid:"]
+    # A monitor and what it monitors: the pod's first process, and two containers.
+    assert len(users) == 6
+    assert {int(number) // EACH for line in users for number in line[1:]} == {FIRST // EACH}
+    for expected in (["NoNewPrivs:", "1"], ["Seccomp:", "2"], ["0", str(FIRST), str(EACH)]):
+        assert lines.count(expected) == len(users), expected
+    # The twin: the shell that asks is root, of all numbers.
+    assert console.run("cat /proc/self/uid_map").split() == ["0", "0", "4294967295"]
+
+
+def test_a_pod_has_so_many_processes_and_no_more(console: DebugConsole) -> None:
+    """Tried in the group of its containers, by as many as are let."""
+    group = "$(find /sys/fs/cgroup -path '*blindllama-pod@0*' -name libpod_parent)"
+    assert console.run(f"cat {group}/pids.max") == str(PROCESSES)
+    already = int(console.run(f"cat {group}/pids.current"))
+    assert 0 < already < PROCESSES
+    program = base64.b64encode(_FORKS.encode()).decode()
+    said = console.run(
+        f"mkdir {group}/tried; echo {program} | base64 -d | python3 - {group}/tried;"
+        f" rmdir {group}/tried"
+    )
+    assert said == f"{PROCESSES - already} EAGAIN"

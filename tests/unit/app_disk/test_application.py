@@ -52,6 +52,30 @@ def test_each_pod_has_its_address(two_pods: Documents) -> None:
     ]
 
 
+def test_a_guest_has_accounts_for_so_many_pods_and_no_more(two_pods: Documents) -> None:
+    first, ingress, *_ = two_pods
+    pods = [ingress]
+    for at in range(17):
+        new = copy.deepcopy([two_pods[4], two_pods[5], two_pods[6]])
+        name = "llm" if at == 0 else "other" if at == 1 else f"more{at}"
+        for document in new:
+            document["metadata"]["name"] = name
+        for path in ("0/spec/selector/matchLabels", "0/spec/template/metadata/labels"):
+            set_at(new, path, {"app": name})
+        set_at(new, "1/spec/podSelector/matchLabels", {"app": name})
+        set_at(new, "2/spec/selector", {"app": name})
+        set_at(new, "2/spec/clusterIP", f"10.89.0.{10 + at}")
+        pods += new
+    assert first["kind"] == "Deployment"
+    assert len(_parse(pods[:-3]).workloads) == 16
+
+    with pytest.raises(ManifestError) as caught:
+        _parse(pods)
+
+    assert caught.value.fault is Fault.COUNT
+    assert "at most 16 pods, got 17" in str(caught.value)
+
+
 def test_the_longest_path_is_tried_first_and_the_whole_one_before_its_elements(
     two_pods: Documents,
 ) -> None:

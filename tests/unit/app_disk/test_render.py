@@ -114,9 +114,11 @@ def test_podman_is_left_nothing_to_interpret(configured: Documents) -> None:
         for name, path in (
             ("engine", "/run/app/engine"),
             ("pages", "/run/app/config/pages"),
-            ("sockets", "/run/blindllama/volumes/llm/sockets"),
+            ("sockets", "/run/pod/volumes/sockets"),
         )
     ]
+    # It is in a user namespace before podman is.
+    assert "hostUsers" not in document["spec"]
     (container,) = document["spec"]["containers"]
     assert container["env"] == [
         {"name": "LITERAL", "value": "1"},

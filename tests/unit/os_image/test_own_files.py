@@ -79,6 +79,7 @@ def test_nobody_has_a_password_and_only_debug_has_a_shell(
     assert [int(line.split(":")[2]) for line in groups] == sorted(
         int(line.split(":")[2]) for line in groups
     )
+    assert lines[-1][:4] == ["pod15", "*", str(1048576 + 15 * 65536), str(1048576 + 15 * 65536)]
     write_accounts(tmp_path, spec.model_copy(update={"debug": True}))
     assert ":/root:/bin/sh\n" in (tmp_path / "etc/passwd").read_text()
 

@@ -1,29 +1,34 @@
 from __future__ import annotations
 
 import json
+import os
+import socket
+from threading import Thread
 from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from os_image.guest.app import memory_argv, play_argv, start_app
+from os_image.guest.app import hand_over, link_commands, prepare_pods, start_argv
 from os_image.guest.app_description import parse_app_description, read_app_description
 from os_image.guest.errors import AppError
+from os_image.guest.namespaces import Namespaces, receive_namespaces
 from os_image.guest.routes import render_routes
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
 POD = {
     "name": "llm",
     "address": "10.89.0.10",
+    "first_number": 1048576,
     "health": {"path": "/health", "port": 8080},
     "memory_volumes": {"sockets": 65536},
 }
 ROUTE = {"path": "/v1", "exact": False, "address": "10.89.0.10", "port": 8080}
-GOOD = {"version": 2, "name": "llm", "pods": [POD], "routes": [ROUTE]}
+GOOD = {"version": 3, "name": "llm", "pods": [POD], "routes": [ROUTE]}
 
 
 def encode(**changes: object) -> bytes:
@@ -64,13 +69,16 @@ def test_a_description_is_read(tmp_path: Path) -> None:
         b"",
         b"[]",
         b"\xff",
-        encode(version=1),
+        encode(version=2),
         encode(pods=None),
         encode(pods=[]),
         encode(pods=[POD, POD]),
         encode(routes=None),
         encode(name="../llm"),
         pod(name="../llm"),
+        pod(first_number=0),
+        pod(first_number=1048576 + 65536),
+        encode(pods=[POD | {"address": f"10.89.0.{10 + at}"} for at in range(17)]),
         pod(address="10.89.0.1"),
         pod(address="10.88.0.10"),
         pod(address="::1"),
@@ -106,33 +114,97 @@ def test_no_bytes_raise_another_error(data: bytes) -> None:
         parse_app_description(data)
 
 
-def test_a_pod_gets_the_address_of_its_service(tmp_path: Path) -> None:
-    (found,) = parse_app_description(encode()).pods
-    argv = play_argv(tmp_path / "a.yaml", found)
-    assert argv[:3] == ["/usr/bin/podman", "kube", "play"]
-    assert "--network=blindllama:ip=10.89.0.10" in argv
-    assert argv[-1] == str(tmp_path / "a.yaml")
+OTHER = POD | {"name": "other", "address": "10.89.0.11", "first_number": 1048576 + 65536}
 
 
-def test_n2_the_policy_is_loaded_before_a_pod_starts(tmp_path: Path) -> None:
-    ran: list[Sequence[str]] = []
-    (tmp_path / "app.json").write_bytes(encode())
-    start_app(tmp_path, volumes=tmp_path / "volumes", run=ran.append)
-    policy, memory, play = ran
-    assert policy == ["/usr/sbin/nft", "-f", str(tmp_path / "network.nft")]
-    target = tmp_path / "volumes" / "llm" / "sockets"
-    assert memory == memory_argv(target, 65536)
-    assert target.is_dir()
-    assert play[:3] == ["/usr/bin/podman", "kube", "play"]
-    assert play[-1] == str(tmp_path / "pods" / "llm.yaml")
+def test_n2_the_policy_is_loaded_before_a_pod_has_a_network(tmp_path: Path) -> None:
+    ran: list[tuple[Sequence[str], str, int | None]] = []
+    made: list[tuple[int, int]] = []
+
+    def make(first: int, count: int) -> Namespaces:
+        made.append((first, count))
+        return Namespaces(user=100 + len(made), network=200 + len(made))
+
+    (tmp_path / "app.json").write_bytes(encode(pods=[POD, OTHER]))
+    prepared = prepare_pods(tmp_path, run=lambda *told: ran.append(told), make=make)
+    policy, bridge, *links = ran
+    assert policy == (["/usr/sbin/nft", "-f", str(tmp_path / "network.nft")], "", None)
+    assert bridge[1].splitlines()[0] == "link add bl0 type bridge"
+    assert made == [(1048576, 65536), (1114112, 65536)]
+    assert [link[1:] for link in links] == [
+        (link_commands(0, 201), 201),
+        (link_commands(1, 202), 202),
+    ]
+    assert prepared == {
+        1048576: Namespaces(user=101, network=201),
+        1114112: Namespaces(user=102, network=202),
+    }
 
 
 def test_an_app_for_another_image_is_not_started(tmp_path: Path) -> None:
-    ran: list[Sequence[str]] = []
-    (tmp_path / "app.json").write_bytes(encode(version=3))
+    ran: list[object] = []
+    (tmp_path / "app.json").write_bytes(encode(version=4))
     with pytest.raises(AppError):
-        start_app(tmp_path, volumes=tmp_path / "volumes", run=ran.append)
+        prepare_pods(tmp_path, run=lambda *told: ran.append(told))
     assert ran == []
+
+
+def test_each_pod_has_a_unit_of_its_own() -> None:
+    pods = parse_app_description(encode(pods=[POD, OTHER])).pods
+    assert start_argv(pods)[2:] == [
+        "--no-block",
+        "blindllama-pod@0.service",
+        "blindllama-pod@1.service",
+    ]
+
+
+@pytest.fixture
+def listener(tmp_path: Path) -> Iterator[socket.socket]:
+    with socket.socket(socket.AF_UNIX) as found:
+        found.bind(str(tmp_path / "pods.sock"))
+        found.listen()
+        found.settimeout(0.2)
+        yield found
+
+
+def come(path: Path) -> list[int]:
+    """What whoever comes is given: numbers of the files, none when refused."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(str(path))
+        connection.settimeout(5)
+        try:
+            found = receive_namespaces(connection)
+        except AppError:
+            return []
+        inodes = [os.fstat(one).st_ino for one in (found.user, found.network)]
+        os.close(found.user)
+        os.close(found.network)
+        return inodes
+
+
+def test_a_pod_is_given_its_own_namespaces_once(listener: socket.socket, tmp_path: Path) -> None:
+    files = [tmp_path / name for name in ("user", "network")]
+    for file in files:
+        file.touch()
+    mine = Namespaces(user=os.open(files[0], os.O_RDONLY), network=os.open(files[1], os.O_RDONLY))
+    got: list[list[int]] = []
+    asking = Thread(target=lambda: got.extend(come(tmp_path / "pods.sock") for _ in range(2)))
+    asking.start()
+    # Who comes is told by the kernel; another pod never comes, so the second time is heard.
+    with pytest.raises(AppError, match="those of 1048576 did not"):
+        hand_over(listener, {os.getuid(): mine, 1048576: Namespaces(user=-1, network=-1)})
+    asking.join()
+    assert got == [[file.stat().st_ino for file in files], []]
+
+
+def test_a_stranger_is_given_nothing(listener: socket.socket, tmp_path: Path) -> None:
+    got: list[list[int]] = []
+    asking = Thread(target=lambda: got.append(come(tmp_path / "pods.sock")))
+    asking.start()
+    with pytest.raises(AppError):
+        hand_over(listener, {os.getuid() + 1: Namespaces(user=-1, network=-1)})
+    asking.join()
+    assert got == [[]]
 
 
 @pytest.mark.parametrize(
