@@ -26,10 +26,6 @@ POD_NETWORK = IPv4Network("10.89.0.0/24")
 FIRST_ADDRESS = IPv4Address("10.89.0.10")
 """The guest's bridge; what is below the first address is the guest's own."""
 
-FIRST_NUMBER = 1 << 20
-"""Of users and groups in the guest: the first that pods have."""
-NUMBERS = 1 << 16
-"""How many users and groups a pod has; 0 of its own is the first of them."""
 MOST_PODS = 16
 """The guest has no accounts for more."""
 
@@ -53,11 +49,6 @@ class Workload:
     def address(self) -> IPv4Address:
         """Where the pod listens: the service's cluster address."""
         return self.service.spec.cluster_ip
-
-    @property
-    def images(self) -> frozenset[str]:
-        """What its containers are made from, as the manifests name it."""
-        return frozenset(container.image for container in self.pod.containers)
 
     @property
     def ports(self) -> tuple[int, ...]:
@@ -89,7 +80,7 @@ class App:
     name: str
     """The name of its Ingress."""
     workloads: tuple[Workload, ...]
-    """By name; a pod's place here gives it its numbers in the guest."""
+    """By name."""
     routes: tuple[Route, ...]
     """The longest path first."""
     policies: tuple[NetworkPolicy, ...]

@@ -4,11 +4,10 @@ The file system's root, mounted by the guest at `/run/app`:
 
     /app.json                 its pods, where they listen, and which requests go to which of them
     /manifests/app.yaml       the Kubernetes objects, images by digest
-    /pods/NAME/pod.yaml       each pod as podman plays it
-    /pods/NAME/images/        its images, as a read-only store for podman
+    /pods/NAME.yaml           each pod as podman plays it
     /config/NAME/KEY          the files of the ConfigMaps
     /network.nft              the NetworkPolicies as nftables rules
-    /images/                  OCI archives, where k3s runs the pods
+    /images/                  a read-only image store for podman, or OCI archives for k3s
     /engine/model.gguf        the model, if a pod mounts it
     /engine/manifest.json     what it is and was made from
 """
@@ -23,7 +22,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 from uuid import UUID
 
-from app_disk.application import FIRST_NUMBER, NUMBERS
 from app_disk.descriptor import canonical_json, describe_tree
 from app_disk.manifest import Fault, ManifestError
 from app_disk.oci_archive import write_archives
@@ -186,7 +184,7 @@ def write_root(
         "app.json": canonical_json(app_description(app, pause)) + b"\n",
         "manifests/app.yaml": kubernetes_manifest(app),
         "network.nft": network_rules(app).encode("ascii"),
-        **{f"pods/{one.name}/pod.yaml": pod_manifest(app, one) for one in app.workloads},
+        **{f"pods/{one.name}.yaml": pod_manifest(app, one) for one in app.workloads},
         **config_files(app),
     }
     for name, content in files.items():
@@ -197,9 +195,7 @@ def write_root(
         for name in ("model.gguf", "manifest.json"):
             shutil.copyfile(engine / name, root / "engine" / name)
     if airgap is None:
-        for number, workload in enumerate(app.workloads):
-            used = [one for one in images if one is pause or one.reference in workload.images]
-            write_store(used, root / "pods" / workload.name / "images", first=first_number(number))
+        write_store(images, root / "images")
     else:
         write_archives([image for image in images if image.tag is None], root / "images")
         shutil.copyfile(airgap, root / "images" / "k3s.tar")
@@ -209,9 +205,9 @@ def write_root(
 def app_description(app: App, pause: Image) -> dict[str, Any]:
     """What the guest must know before it starts the application: `/app.json`."""
     return {
-        "version": 3,
+        "version": 2,
         "name": app.name,
-        "pods": [_describe_pod(workload, at) for at, workload in enumerate(app.workloads)],
+        "pods": [_describe_pod(workload) for workload in app.workloads],
         "routes": [
             {
                 "path": route.path,
@@ -225,16 +221,10 @@ def app_description(app: App, pause: Image) -> dict[str, Any]:
     }
 
 
-def first_number(index: int) -> int:
-    """The number of a pod's root in the guest, by the pod's place among the workloads."""
-    return FIRST_NUMBER + index * NUMBERS
-
-
-def _describe_pod(workload: Workload, index: int) -> dict[str, Any]:
+def _describe_pod(workload: Workload) -> dict[str, Any]:
     return {
         "name": workload.name,
         "address": str(workload.address),
-        "first_number": first_number(index),
         "health": {"path": workload.readiness.path, "port": workload.readiness.port},
         "memory_volumes": memory_volumes(workload),
     }
@@ -245,7 +235,7 @@ def describe_disk(root: Path, *, tree: VerityTree, images: Sequence[Image]) -> d
     files = sorted(
         path
         for path in root.rglob("*")
-        if path.is_file() and not _is_of_an_image(path.relative_to(root))
+        if path.is_file() and not path.is_relative_to(root / "images")
     )
     return {
         "version": 2,
@@ -261,11 +251,6 @@ def describe_disk(root: Path, *, tree: VerityTree, images: Sequence[Image]) -> d
             for image in images
         },
     }
-
-
-def _is_of_an_image(path: Path) -> bool:
-    top, *below = path.parts
-    return top == "images" or (top == "pods" and below[1:2] == ["images"])
 
 
 def _build_disk(root: Path, disk: Path, *, tools: Tree, progress: Progress) -> VerityTree:
@@ -286,8 +271,8 @@ def _build_disk(root: Path, disk: Path, *, tools: Tree, progress: Progress) -> V
 
 def _normalise_modes(root: Path) -> None:
     """The umask of whoever builds must not reach the image; layers have their modes already."""
+    layers = root / "images" / "overlay"
     for path in (root, *root.rglob("*")):
-        # /pods/NAME/images/overlay/LAYER/diff
-        inside_layer = path.relative_to(root).parts[5:6] == ("diff",)
+        inside_layer = "diff" in path.relative_to(root).parts and path.is_relative_to(layers)
         if not path.is_symlink() and not inside_layer:
             path.chmod(0o755 if path.is_dir() else 0o644)

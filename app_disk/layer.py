@@ -113,16 +113,9 @@ def write_layer_stream(layer: Layer, stream: IO[bytes]) -> None:
     _write_tar(layer.entries, stream)
 
 
-def write_layer(layer: Layer, directory: Path, *, first: int = 0) -> None:
-    """The layer's content as a directory tree; the build runs as root, and so do most owners.
-
-    Args:
-        layer: The layer.
-        directory: Where it goes; it is not there yet.
-        first: The number outside of who is 0 in the layer, as user and as group.
-    """
+def write_layer(layer: Layer, directory: Path) -> None:
+    """The layer's content as a directory tree; the build runs as root, and so do most owners."""
     directory.mkdir()
-    _own(directory, first, first)
     directory.chmod(DIRECTORY_MODE)
     for entry in layer.entries:
         path = directory / entry.path
@@ -134,15 +127,11 @@ def write_layer(layer: Layer, directory: Path, *, first: int = 0) -> None:
             path.write_bytes(entry.data())
         else:
             shutil.copyfile(entry.source, path)
-        _own(path, first + entry.uid, first + entry.gid)
+        if (entry.uid, entry.gid) != (0, 0):
+            os.chown(path, entry.uid, entry.gid, follow_symlinks=False)
         if entry.target is None:
             # After the owner: a change of owner takes set-user-id bits away.
             path.chmod(entry.mode)
-
-
-def _own(path: Path, uid: int, gid: int) -> None:
-    if (uid, gid) != (0, 0):
-        os.chown(path, uid, gid, follow_symlinks=False)
 
 
 class _HashingSink(io.BufferedIOBase):

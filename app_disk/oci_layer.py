@@ -16,7 +16,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import IO, TYPE_CHECKING
 
-from app_disk.application import NUMBERS
 from app_disk.image import ImageError
 from app_disk.layer import Entry
 
@@ -27,8 +26,8 @@ _WHITEOUT = ".wh."
 _OPAQUE = ".wh..wh..opq"
 _XATTR = "SCHILY.xattr."
 _INERT = frozenset({"SCHILY.xattr.security.capability"})
-_IDENTITIES = NUMBERS
-"""Users and groups that a container's namespace has."""
+IDENTITIES = 65536
+"""Users and groups that a container's namespace has (`os_image/guest/numbers.py`)."""
 
 
 @dataclass(slots=True)
@@ -138,9 +137,9 @@ def _path(name: str) -> PurePosixPath:
 
 
 def _check_attributes(member: tarfile.TarInfo, path: PurePosixPath) -> None:
-    if not (0 <= member.uid < _IDENTITIES and 0 <= member.gid < _IDENTITIES):
+    if not (0 <= member.uid < IDENTITIES and 0 <= member.gid < IDENTITIES):
         raise ImageError(
-            f"layer: {path}: expected a user and a group below {_IDENTITIES}, "
+            f"layer: {path}: expected a user and a group below {IDENTITIES}, "
             f"got {member.uid}:{member.gid}"
         )
     odd = sorted(

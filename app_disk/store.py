@@ -29,14 +29,8 @@ _LINK_CHARACTERS = 26
 """Layers are mounted by short links, since mount(2) takes one page of options for all of them."""
 
 
-def write_store(images: Sequence[Image], root: Path, *, first: int = 0) -> None:
+def write_store(images: Sequence[Image], root: Path) -> None:
     """The store of these images in the new directory `root`.
-
-    Args:
-        images: The images.
-        root: The directory, whose parent exists.
-        first: The number outside of who is 0 in the images: podman cannot map owners without rights
-            that it does not have, so layers belong to whoever runs them.
 
     Raises:
         ImageError: Two of them are the same image under two names.
@@ -50,7 +44,7 @@ def write_store(images: Sequence[Image], root: Path, *, first: int = 0) -> None:
     for digest, layer in sorted(layers.items()):
         home = root / "overlay" / digest.hex
         home.mkdir()
-        write_layer(layer, home / "diff", first=first)
+        write_layer(layer, home / "diff")
         link = link_name(digest.hex)
         (home / "link").write_text(link, encoding="ascii")
         (root / "overlay" / "l" / link).symlink_to(f"../{digest.hex}/diff")

@@ -1,4 +1,4 @@
-"""Gives each pod of the application numbers and a network of its own, and has systemd start it.
+"""Gives each pod of the application a place of its own, and has systemd start it there.
 
 What needs privileges is here and does not run containers; what runs containers (`pod`) has none.
 """
@@ -13,13 +13,8 @@ from pathlib import Path
 from os_image.guest import runtime
 from os_image.guest.app_description import POD_NETWORK, Pod, read_app_description
 from os_image.guest.errors import AppError, GuestError
-from os_image.guest.namespaces import (
-    Namespaces,
-    make_namespaces,
-    peer_user,
-    send_namespaces,
-)
-from os_image.guest.numbers import EACH
+from os_image.guest.numbers import EACH, first_number
+from os_image.guest.place import Place, make_place, peer_user, send_place
 
 BRIDGE = "bl0"
 """The interface of the guest that the packet filter calls pods."""
@@ -28,7 +23,7 @@ INSIDE = "eth0"
 """What a pod's own interface is called."""
 
 _PATIENCE_S = 240.0
-"""Until each pod has come for its namespaces."""
+"""Until each pod has come for its place."""
 _ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin", "LC_ALL": "C.UTF-8"}
 
 Run = Callable[[Sequence[str], str, int | None], None]
@@ -51,14 +46,14 @@ def link_commands(index: int, network: int) -> str:
 
 
 def prepare_pods(
-    root: Path, *, run: Run, make: Callable[[int, int], Namespaces] = make_namespaces
-) -> Mapping[int, Namespaces]:
+    root: Path, *, run: Run, make: Callable[[int, int, Path], Place] = make_place
+) -> Mapping[int, Place]:
     """What waits for each pod of the application whose disk is mounted at `root`, by its user.
 
     Args:
         root: Where the disk is mounted.
         run: Runs a command.
-        make: Makes namespaces for a number and those after it.
+        make: Makes a place for a number and those after it, with the images of a directory.
 
     Raises:
         AppError: The description does not fit this image, or a command failed.
@@ -69,8 +64,9 @@ def prepare_pods(
     run(["/usr/sbin/nft", "-f", str(root / "network.nft")], "", None)
     run(ip_argv(), bridge_commands(), None)
     found = {}
-    for index, pod in enumerate(app.pods):
-        made = found[pod.first_number] = make(pod.first_number, EACH)
+    for index in range(len(app.pods)):
+        first = first_number(index)
+        made = found[first] = make(first, EACH, root / "images")
         run(ip_argv(), link_commands(index, made.network), made.network)
     return found
 
@@ -86,7 +82,7 @@ def start_argv(pods: Sequence[Pod]) -> list[str]:
     return ["/usr/bin/systemctl", "start", "--no-block", *units]
 
 
-def hand_over(listener: socket.socket, prepared: Mapping[int, Namespaces]) -> None:
+def hand_over(listener: socket.socket, prepared: Mapping[int, Place]) -> None:
     """Give each pod what waits for it, once, by the user that comes for it.
 
     Raises:
@@ -102,9 +98,8 @@ def hand_over(listener: socket.socket, prepared: Mapping[int, Namespaces]) -> No
         with connection:
             made = waiting.pop(peer_user(connection), None)
             if made is not None:
-                send_namespaces(connection, made)
-                os.close(made.user)
-                os.close(made.network)
+                send_place(connection, made)
+                made.close()
 
 
 def _run(argv: Sequence[str], text: str, inherited: int | None) -> None:

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from os_image.guest.errors import AppError
-from os_image.guest.numbers import first_number
+from os_image.guest.numbers import PODS
 
-VERSION = 3
+VERSION = 2
 POD_NETWORK = ipaddress.IPv4Network("10.89.0.0/24")
 FIRST_ADDRESS = ipaddress.IPv4Address("10.89.0.10")
 """Pods have the addresses from here on; those below it are the guest's own."""
@@ -33,8 +33,6 @@ class Pod:
 
     name: str
     address: str
-    first_number: int
-    """Of its users and groups in the guest; the layers of its images belong to them."""
     health_path: str
     """Answers 200 once the pod can work."""
     health_port: int
@@ -90,31 +88,27 @@ def parse_app_description(data: bytes) -> AppDescription:
             raise AppError(f"app description: expected version {VERSION}, got {version!r}")
         found = AppDescription(
             name=_name(document["name"]),
-            pods=tuple(_pod(pod, at) for at, pod in enumerate(document["pods"])),
+            pods=tuple(_pod(pod) for pod in document["pods"]),
             routes=tuple(_route(route) for route in document["routes"]),
         )
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise AppError(f"app description: expected pods and routes, got {error!r}") from error
     addresses = [pod.address for pod in found.pods]
-    if not addresses or len(set(addresses)) != len(addresses):
-        raise AppError(f"app description: expected pods with an address each, got {addresses}")
+    if not 0 < len(addresses) <= PODS or len(set(addresses)) != len(addresses):
+        raise AppError(
+            f"app description: expected 1 to {PODS} pods with an address each, got {addresses}"
+        )
     for route in found.routes:
         if route.address not in addresses:
             raise AppError(f"app description: expected routes to its pods, got {route.address}")
     return found
 
 
-def _pod(document: dict[str, Any], at: int) -> Pod:
+def _pod(document: dict[str, Any]) -> Pod:
     health, volumes = document["health"], document["memory_volumes"]
-    if document["first_number"] != first_number(at):
-        raise AppError(
-            f"app description: expected the numbers from {first_number(at)}, "
-            f"got {document['first_number']!r}"
-        )
     return Pod(
         name=_name(document["name"]),
         address=_address(document["address"]),
-        first_number=first_number(at),
         health_path=_path(health["path"]),
         health_port=_positive(health["port"], 65535),
         memory_volumes={_name(name): _positive(volumes[name], 1 << 40) for name in volumes},

@@ -1,7 +1,6 @@
 """The users and groups of pods: 65536 numbers each, and what is root inside is `podN` outside.
 
-The disk's image layers belong to these numbers already (app_disk/store.py), so nothing maps or changes
-an owner when a container starts.
+What has an owner on the disk has that owner's number in each pod, by a mapped mount.
 """
 
 FIRST = 1 << 20

@@ -15,7 +15,8 @@ from os_image.guest import runtime
 from os_image.guest.app import INSIDE, ip_argv
 from os_image.guest.app_description import POD_NETWORK, Pod, read_app_description
 from os_image.guest.errors import AppError, GuestError
-from os_image.guest.namespaces import enter, receive_namespaces
+from os_image.guest.mapped_mount import attach
+from os_image.guest.place import enter, receive_place
 
 FIXED = (Path("/run/lock"), Path("/run/crun"))
 """Where podman and crun keep something whatever they are told."""
@@ -71,13 +72,12 @@ def address_commands(pod: Pod) -> str:
     )
 
 
-def furnish(pod: Pod, home: Path, *, images: Path, run: Run) -> None:
+def furnish(pod: Pod, home: Path, *, run: Run) -> None:
     """Make what the pod's containers need and no other process sees.
 
     Args:
         pod: The pod.
         home: Where podman keeps its records, and where directories in memory are.
-        images: The pod's image store, on the disk.
         run: Runs a command.
 
     Raises:
@@ -88,7 +88,7 @@ def furnish(pod: Pod, home: Path, *, images: Path, run: Run) -> None:
     run(memory_argv(home, f"size={_STATE},mode=755"), "")
     for place in FIXED:
         run(memory_argv(place, "size=1m,mode=755"), "")
-    (home / "images").symlink_to(images)
+    (home / "images").mkdir()
     for name, size_bytes in pod.memory_volumes.items():
         target = home / "volumes" / name
         target.mkdir(parents=True)
@@ -143,12 +143,13 @@ def main(arguments: Sequence[str]) -> int:
         with socket.socket(socket.AF_UNIX) as connection:
             connection.settimeout(_PATIENCE_S)
             connection.connect(str(runtime.PODS_SOCKET))
-            found = receive_namespaces(connection)
-        enter(found)
-        disk = runtime.APP_ROOT / "pods" / pod.name
-        furnish(pod, runtime.POD, images=disk / "images", run=_run)
+            place = receive_place(connection)
+        enter(place)
+        furnish(pod, runtime.POD, run=_run)
+        attach(place.images, runtime.POD / "images")
+        place.close()
         take_control_group(_CONTROL_GROUPS, run=_run)
-        _run(play_argv(disk / "pod.yaml"), "")
+        _run(play_argv(runtime.APP_ROOT / "pods" / f"{pod.name}.yaml"), "")
     except (GuestError, OSError) as error:
         print(f"pod {number} failed: {error}", file=sys.stderr)  # noqa: T201 - the journal reads it
         return 1

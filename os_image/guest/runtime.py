@@ -18,7 +18,7 @@ ROUTES = RUNTIME / "setup" / "routes.caddy"
 """Which requests the ingress passes on to which pod; the image's Caddyfile imports it."""
 
 PODS_SOCKET = RUNTIME / "app" / "pods.sock"
-"""Where each pod comes for its namespaces, once."""
+"""Where each pod comes for its place, once."""
 
 POD = Path("/run/pod")
 """A pod's own memory, which no other process sees: podman's records, and directories that its

@@ -9,7 +9,6 @@ from uuid import UUID
 
 import pytest
 
-from app_disk.application import parse_app
 from app_disk.build import (
     AppDisk,
     AppDiskError,
@@ -33,7 +32,7 @@ from supply_chain.inputs.locked import LockedInputs
 from supply_chain.progress import SilentProgress
 from supply_chain.sbom.document import SBOM, SbomError
 from supply_chain.workspace import Workspace
-from tests.unit.app_disk.conftest import Documents, ImageMaker, set_at
+from tests.unit.app_disk.conftest import ImageMaker
 
 MODEL = b"GGUF, for this test"
 
@@ -66,7 +65,6 @@ def engine(tmp_path: Path) -> Path:
     return directory
 
 
-@pytest.mark.root
 def test_the_guest_reads_what_the_build_writes(
     manifests: Path, engine: Path, make_image: ImageMaker, tmp_path: Path
 ) -> None:
@@ -89,30 +87,6 @@ def test_the_guest_reads_what_the_build_writes(
     assert document["pause_image"] == "localhost/pause:1"
 
 
-@pytest.mark.root
-def test_each_pod_has_a_store_of_its_own_images(
-    three_pods: Documents, make_image: ImageMaker, tmp_path: Path
-) -> None:
-    set_at(three_pods, "4/spec/template/spec/containers/0/image", "localhost/store")
-    images = [
-        make_image(SERVER_NAME),
-        make_image("localhost/store"),
-        make_image(PAUSE_NAME, PAUSE_TAG),
-    ]
-    app = parse_app([json.dumps(document) for document in three_pods])
-    write_root(tmp_path / "root", app, images=images, engine=None)
-
-    pods = read_app_description(tmp_path / "root" / "app.json").pods
-    assert [pod.first_number for pod in pods] == [(16 + at) << 16 for at in range(3)]
-    for pod, name in zip(pods, (SERVER_NAME, "localhost/store", SERVER_NAME), strict=True):
-        store = tmp_path / "root" / "pods" / pod.name / "images"
-        records = json.loads((store / "overlay-images/images.json").read_bytes())
-        held = {one["names"][0].split("@")[0] for one in records}
-        assert held == {name, PAUSE_NAME}
-        assert {path.stat().st_uid for path in store.glob("overlay/*/diff")} == {pod.first_number}
-
-
-@pytest.mark.root
 def test_the_files_do_not_depend_on_the_umask(
     manifests: Path, engine: Path, make_image: ImageMaker, tmp_path: Path
 ) -> None:

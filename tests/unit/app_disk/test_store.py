@@ -66,17 +66,6 @@ def test_a_layer_is_kept_once_and_has_its_short_link(images: list[Image], tmp_pa
     assert (overlay / "l" / link / "usr/bin/program").read_bytes() == b"#!/bin/true\n"
 
 
-@pytest.mark.root
-def test_layers_belong_to_the_numbers_of_a_pod(images: list[Image], tmp_path: Path) -> None:
-    write_store(images, tmp_path / "store", first=1048576)
-    diff = tmp_path / "store/overlay" / images[0].layer.digest.hex / "diff"
-    found = {(path.lstat().st_uid, path.lstat().st_gid) for path in (diff, *diff.rglob("*"))}
-
-    assert found == {(1048576, 1048576)}
-    # What podman only reads about them stays the disk's.
-    assert (tmp_path / "store/overlay-images/images.json").stat().st_uid == 0
-
-
 def test_a_read_only_store_has_its_lock_files(images: list[Image], tmp_path: Path) -> None:
     write_store(images, tmp_path / "store")
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from os_image.guest.app import hand_over, link_commands, prepare_pods, start_argv
 from os_image.guest.app_description import parse_app_description, read_app_description
 from os_image.guest.errors import AppError
-from os_image.guest.namespaces import Namespaces, receive_namespaces
+from os_image.guest.place import Place, receive_place
 from os_image.guest.routes import render_routes
 
 if TYPE_CHECKING:
@@ -23,12 +23,11 @@ if TYPE_CHECKING:
 POD = {
     "name": "llm",
     "address": "10.89.0.10",
-    "first_number": 1048576,
     "health": {"path": "/health", "port": 8080},
     "memory_volumes": {"sockets": 65536},
 }
 ROUTE = {"path": "/v1", "exact": False, "address": "10.89.0.10", "port": 8080}
-GOOD = {"version": 3, "name": "llm", "pods": [POD], "routes": [ROUTE]}
+GOOD = {"version": 2, "name": "llm", "pods": [POD], "routes": [ROUTE]}
 
 
 def encode(**changes: object) -> bytes:
@@ -69,15 +68,13 @@ def test_a_description_is_read(tmp_path: Path) -> None:
         b"",
         b"[]",
         b"\xff",
-        encode(version=2),
+        encode(version=1),
         encode(pods=None),
         encode(pods=[]),
         encode(pods=[POD, POD]),
         encode(routes=None),
         encode(name="../llm"),
         pod(name="../llm"),
-        pod(first_number=0),
-        pod(first_number=1048576 + 65536),
         encode(pods=[POD | {"address": f"10.89.0.{10 + at}"} for at in range(17)]),
         pod(address="10.89.0.1"),
         pod(address="10.88.0.10"),
@@ -114,36 +111,39 @@ def test_no_bytes_raise_another_error(data: bytes) -> None:
         parse_app_description(data)
 
 
-OTHER = POD | {"name": "other", "address": "10.89.0.11", "first_number": 1048576 + 65536}
+OTHER = POD | {"name": "other", "address": "10.89.0.11"}
+
+
+def place(number: int) -> Place:
+    """Numbers of files that are not there."""
+    return Place(user=100 + number, network=200 + number, images=300 + number)
 
 
 def test_n2_the_policy_is_loaded_before_a_pod_has_a_network(tmp_path: Path) -> None:
     ran: list[tuple[Sequence[str], str, int | None]] = []
-    made: list[tuple[int, int]] = []
+    made: list[tuple[int, int, Path]] = []
 
-    def make(first: int, count: int) -> Namespaces:
-        made.append((first, count))
-        return Namespaces(user=100 + len(made), network=200 + len(made))
+    def make(first: int, count: int, images: Path) -> Place:
+        made.append((first, count, images))
+        return place(len(made))
 
     (tmp_path / "app.json").write_bytes(encode(pods=[POD, OTHER]))
     prepared = prepare_pods(tmp_path, run=lambda *told: ran.append(told), make=make)
     policy, bridge, *links = ran
     assert policy == (["/usr/sbin/nft", "-f", str(tmp_path / "network.nft")], "", None)
     assert bridge[1].splitlines()[0] == "link add bl0 type bridge"
-    assert made == [(1048576, 65536), (1114112, 65536)]
+    images = tmp_path / "images"
+    assert made == [(1048576, 65536, images), (1114112, 65536, images)]
     assert [link[1:] for link in links] == [
         (link_commands(0, 201), 201),
         (link_commands(1, 202), 202),
     ]
-    assert prepared == {
-        1048576: Namespaces(user=101, network=201),
-        1114112: Namespaces(user=102, network=202),
-    }
+    assert prepared == {1048576: place(1), 1114112: place(2)}
 
 
 def test_an_app_for_another_image_is_not_started(tmp_path: Path) -> None:
     ran: list[object] = []
-    (tmp_path / "app.json").write_bytes(encode(version=4))
+    (tmp_path / "app.json").write_bytes(encode(version=3))
     with pytest.raises(AppError):
         prepare_pods(tmp_path, run=lambda *told: ran.append(told))
     assert ran == []
@@ -173,26 +173,26 @@ def come(path: Path) -> list[int]:
         connection.connect(str(path))
         connection.settimeout(5)
         try:
-            found = receive_namespaces(connection)
+            found = receive_place(connection)
         except AppError:
             return []
-        inodes = [os.fstat(one).st_ino for one in (found.user, found.network)]
-        os.close(found.user)
-        os.close(found.network)
+        inodes = [os.fstat(one).st_ino for one in (found.user, found.network, found.images)]
+        found.close()
         return inodes
 
 
-def test_a_pod_is_given_its_own_namespaces_once(listener: socket.socket, tmp_path: Path) -> None:
-    files = [tmp_path / name for name in ("user", "network")]
+def test_a_pod_is_given_its_own_place_once(listener: socket.socket, tmp_path: Path) -> None:
+    files = [tmp_path / name for name in ("user", "network", "images")]
     for file in files:
         file.touch()
-    mine = Namespaces(user=os.open(files[0], os.O_RDONLY), network=os.open(files[1], os.O_RDONLY))
+    user, network, images = (os.open(file, os.O_RDONLY) for file in files)
+    mine = Place(user=user, network=network, images=images)
     got: list[list[int]] = []
     asking = Thread(target=lambda: got.extend(come(tmp_path / "pods.sock") for _ in range(2)))
     asking.start()
     # Who comes is told by the kernel; another pod never comes, so the second time is heard.
     with pytest.raises(AppError, match="those of 1048576 did not"):
-        hand_over(listener, {os.getuid(): mine, 1048576: Namespaces(user=-1, network=-1)})
+        hand_over(listener, {os.getuid(): mine, 1048576: place(0)})
     asking.join()
     assert got == [[file.stat().st_ino for file in files], []]
 
@@ -202,7 +202,7 @@ def test_a_stranger_is_given_nothing(listener: socket.socket, tmp_path: Path) ->
     asking = Thread(target=lambda: got.append(come(tmp_path / "pods.sock")))
     asking.start()
     with pytest.raises(AppError):
-        hand_over(listener, {os.getuid() + 1: Namespaces(user=-1, network=-1)})
+        hand_over(listener, {os.getuid() + 1: place(0)})
     asking.join()
     assert got == [[]]
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from app_disk import application, render
+from app_disk import application, oci_layer, render
 from os_image.guest import app, app_description, numbers, pod, routes, runtime
 from supply_chain.inputs.lock import Lock
 from supply_chain.inputs.store import Store
@@ -124,8 +124,8 @@ def test_the_programs_that_start_pods_are_in_the_image(
 
 
 def test_the_disk_and_the_image_agree_about_pods() -> None:
-    assert (application.FIRST_NUMBER, application.NUMBERS) == (numbers.FIRST, numbers.EACH)
     assert application.MOST_PODS == numbers.PODS
+    assert oci_layer.IDENTITIES == numbers.EACH
     assert application.POD_NETWORK == app_description.POD_NETWORK
     assert application.FIRST_ADDRESS == app_description.FIRST_ADDRESS
     assert str(runtime.POD / "volumes") == render.VOLUMES
@@ -196,20 +196,16 @@ def test_the_kernel_takes_the_packet_filter(guest_tree: Tree) -> None:
 
 
 DESCRIPTION = {
-    "version": 3,
+    "version": 2,
     "name": "two",
     "pods": [
         {
             "name": name,
             "address": address,
-            "first_number": first,
             "health": {"path": "/", "port": 80},
             "memory_volumes": {},
         }
-        for name, address, first in (
-            ("one", "10.89.0.10", 1048576),
-            ("other", "10.89.0.11", 1114112),
-        )
+        for name, address in (("one", "10.89.0.10"), ("other", "10.89.0.11"))
     ],
     "routes": [
         {"path": "/v1", "exact": False, "address": "10.89.0.11", "port": 81},

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from os_image.guest import namespaces, runtime
+from os_image.guest import place, runtime
 from os_image.guest.app_description import Pod
 from os_image.guest.numbers import EACH, FIRST, PODS, first_number
 from os_image.guest.pod import environment, furnish, play_argv, take_control_group
@@ -19,17 +19,16 @@ from tests.conftest import locked_tree
 POD = Pod(
     name="llm",
     address="10.89.0.10",
-    first_number=FIRST,
     health_path="/health",
     health_port=8080,
     memory_volumes={"sockets": 65536},
 )
-PROGRAM = Path(__file__).resolve().parents[3] / "simulators" / "pod_namespaces.py"
+PROGRAM = Path(__file__).resolve().parents[3] / "simulators" / "pod_place.py"
 
 
 def test_a_pod_is_furnished_before_podman_runs(tmp_path: Path) -> None:
     ran: list[tuple[list[str], str]] = []
-    furnish(POD, tmp_path, images=Path("/disk"), run=lambda argv, text: ran.append(([*argv], text)))
+    furnish(POD, tmp_path, run=lambda argv, text: ran.append(([*argv], text)))
     private, *memory, network = ran
     assert private == (["/usr/bin/mount", "--make-rprivate", "/"], "")
     places = [argv[-1] for argv, _ in memory]
@@ -39,7 +38,7 @@ def test_a_pod_is_furnished_before_podman_runs(tmp_path: Path) -> None:
     assert "size=65536" in memory[-1][0][4]
     assert network[0] == ["/usr/bin/ip", "-batch", "-"]
     assert "address add 10.89.0.10/24 dev eth0" in network[1].splitlines()
-    assert (tmp_path / "images").readlink() == Path("/disk")
+    assert (tmp_path / "images").is_dir()
 
 
 def test_containers_have_groups_below_the_units(tmp_path: Path) -> None:
@@ -80,9 +79,9 @@ def guest_tree(lock: Lock, store: Store) -> Tree:
     return locked_tree("rootfs", lock, store)
 
 
-def test_n4_whoever_owns_the_namespaces_is_root_in_them_and_nowhere_else(guest_tree: Tree) -> None:
+def test_n4_whoever_is_given_a_place_is_root_in_it_and_nowhere_else(guest_tree: Tree) -> None:
     """By the guest's own Python, with the privileges of the two units."""
-    package = Path(namespaces.__file__).parent
+    package = Path(place.__file__).parent
     binds = [
         Bind(host=package, inside="/usr/lib/python3/dist-packages/os_image/guest"),
         Bind(host=PROGRAM, inside="/mnt/program.py"),
@@ -94,6 +93,8 @@ def test_n4_whoever_owns_the_namespaces_is_root_in_them_and_nowhere_else(guest_t
     assert (inside["uid"], inside["map"]) == (0, f"0 {FIRST} {EACH}")
     assert inside["effective"] > 0
     assert inside["interfaces"] == ["lo"]
+    # Owned by root on the disk, by the pod's root here, and by nobody for the pod beside it.
+    assert found["images"] == {"on the disk": 0, "mine": 0, "another's": 65534, "written": "EROFS"}
     assert inside["refused"] == {
         "another's namespace": "EPERM",
         "the machine's network": "EPERM",
