@@ -31,7 +31,7 @@ HERE: tuple[str, ...] = (
     "./do invoke boot.status",
     "./do invoke boot.console",
     "./do blindllama verify URL --release dist/release/evidence.json --policy dist/policy.toml",
-    "./do blindllama ask URL --release dist/release/evidence.json --policy dist/policy.toml PROMPT",
+    "./do blindllama ask URL --release dist/release/evidence.json --policy dist/policy.toml --max-tokens 8 PROMPT",
     (
         "./do blindllama report URL --release dist/release --policy dist/policy.toml "
         "--bill dist/release/sbom/os-image.cdx.json --output build/report.html"

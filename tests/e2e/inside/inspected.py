@@ -16,7 +16,7 @@ from tests.simulators.debug_console import DebugConsole
 from tests.simulators.signed_release import SignedRelease
 
 PROMPT = "The capital of France is"
-TOKENS = 4
+TOKENS = 2
 
 
 @dataclass(frozen=True, kw_only=True)
