@@ -17,9 +17,10 @@ from tests.simulators.relay import relaying
 
 pytestmark = pytest.mark.e2e
 
-PROMPT = "The capital of France is"
+PROMPT = "Once"
 TOKENS = 2
-"""A token takes three seconds under emulation; with two, what is streamed comes in pieces."""
+"""A token read or written takes three seconds under emulation; with two, what is streamed comes in
+pieces."""
 
 
 @pytest.fixture(scope="module")
@@ -72,10 +73,10 @@ def test_httpx(session: AttestedSession, words: str) -> None:
 
 def test_the_call_of_the_first_blindllama(session: AttestedSession, words: str) -> None:
     assert completion.create(session=session, text_input=PROMPT, max_tokens=TOKENS) == words.strip()
-    without = completion.create(session=session, text_input=PROMPT, max_tokens=4, bad_words="Paris")
-    assert "Paris" in words
+    without = completion.create(session=session, text_input=PROMPT, max_tokens=4, bad_words="upon")
+    assert "upon" in words
     assert without
-    assert "Paris" not in without
+    assert "upon" not in without
     with pytest.raises(UsageError, match="model; expected"):
         completion.create(session=session, text_input=PROMPT, model="meta-llama/Llama-2-7b-hf")
 
