@@ -18,6 +18,7 @@ from tests.simulators.relay import relaying
 pytestmark = pytest.mark.e2e
 
 PROMPT = "Once"
+CAPITAL = "The capital of France is"
 TOKENS = 2
 """A token read or written takes three seconds under emulation; with two, what is streamed comes in
 pieces."""
@@ -73,10 +74,10 @@ def test_httpx(session: AttestedSession, words: str) -> None:
 
 def test_the_call_of_the_first_blindllama(session: AttestedSession, words: str) -> None:
     assert completion.create(session=session, text_input=PROMPT, max_tokens=TOKENS) == words.strip()
-    without = completion.create(session=session, text_input=PROMPT, max_tokens=4, bad_words="upon")
-    assert "upon" in words
+    assert "Paris" in session.completion(CAPITAL, max_tokens=TOKENS)
+    without = completion.create(session=session, text_input=CAPITAL, max_tokens=4, bad_words="Paris")
     assert without
-    assert "upon" not in without
+    assert "Paris" not in without
     with pytest.raises(UsageError, match="model; expected"):
         completion.create(session=session, text_input=PROMPT, model="meta-llama/Llama-2-7b-hf")
 
