@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from os_image.guest import runtime
-from os_image.guest.app_description import POD_NETWORK, Pod, read_app_description
+from os_image.guest.app_description import POD_NETWORK, read_app_description
 from os_image.guest.errors import AppError, GuestError
 from os_image.guest.numbers import EACH, first_number
 from os_image.guest.place import Place, make_place, peer_user, send_place
@@ -76,9 +76,9 @@ def ip_argv() -> list[str]:
     return ["/usr/bin/ip", "-batch", "-"]
 
 
-def start_argv(pods: Sequence[Pod]) -> list[str]:
-    """The command that has systemd start the units of pods, without waiting for them."""
-    units = [f"blindllama-pod@{index}.service" for index in range(len(pods))]
+def start_argv(pods: int) -> list[str]:
+    """The command that has systemd start the units of so many pods, without waiting for them."""
+    units = [f"blindllama-pod@{index}.service" for index in range(pods)]
     return ["/usr/bin/systemctl", "start", "--no-block", *units]
 
 
@@ -118,7 +118,6 @@ def main() -> int:
     """Starts the application of this machine; 1 when a pod's place cannot be made."""
     os.umask(0o022)
     try:
-        pods = read_app_description(runtime.APP_ROOT / "app.json").pods
         with socket.socket(socket.AF_UNIX) as listener:
             listener.bind(str(runtime.PODS_SOCKET))
             # Each pod is another user; who comes is told by the kernel.
@@ -126,7 +125,7 @@ def main() -> int:
             listener.listen()
             listener.settimeout(_PATIENCE_S)
             prepared = prepare_pods(runtime.APP_ROOT, run=_run)
-            _run(start_argv(pods), "", None)
+            _run(start_argv(len(prepared)), "", None)
             hand_over(listener, prepared)
     except (GuestError, OSError) as error:
         print(f"app failed: {error}", file=sys.stderr)  # noqa: T201 - the journal reads it
