@@ -75,7 +75,9 @@ def test_httpx(session: AttestedSession, words: str) -> None:
 def test_the_call_of_the_first_blindllama(session: AttestedSession, words: str) -> None:
     assert completion.create(session=session, text_input=PROMPT, max_tokens=TOKENS) == words.strip()
     assert "Paris" in session.completion(CAPITAL, max_tokens=TOKENS)
-    without = completion.create(session=session, text_input=CAPITAL, max_tokens=4, bad_words="Paris")
+    without = completion.create(
+        session=session, text_input=CAPITAL, max_tokens=4, bad_words="Paris"
+    )
     assert without
     assert "Paris" not in without
     with pytest.raises(UsageError, match="model; expected"):
