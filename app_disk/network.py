@@ -60,6 +60,12 @@ class NetworkPlan:
     """Who may connect to the guest; everybody when None."""
 
 
+def hardware_address(address: IPv4Address) -> str:
+    """The Ethernet address that the guest gives to the pod of an address, in hexadecimal."""
+    # 02: of nobody's range, and one station's.
+    return (b"\2\0" + address.packed).hex(":")
+
+
 def plan_network(app: App) -> NetworkPlan:
     """What an application's policies come to.
 

@@ -11,12 +11,12 @@ from __future__ import annotations
 from ipaddress import IPv4Network
 from typing import TYPE_CHECKING
 
-from app_disk.network import plan_network
+from app_disk.network import hardware_address, plan_network
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from app_disk.application import App
+    from app_disk.application import App, Workload
     from app_disk.network import Clients, Opening
 
 _TABLE = "blindllama"
@@ -35,6 +35,7 @@ def network_rules(app: App) -> str:
         f"# What the NetworkPolicies of the application {app.name} let pass; measured with its disk.",
         *_elements("inet", "routes", map(_opening, plan.routes)),
         *_elements("inet", "probes", map(_opening, plan.probes)),
+        *_elements("bridge", "links", map(_link, range(len(app.workloads)), app.workloads)),
         *_elements(
             "bridge",
             "pod_to_pod",
@@ -53,6 +54,10 @@ def network_rules(app: App) -> str:
 def _elements(family: str, name: str, elements: Iterable[str]) -> list[str]:
     found = list(elements)
     return [f"add element {family} {_TABLE} {name} {{ {', '.join(found)} }}"] if found else []
+
+
+def _link(index: int, pod: Workload) -> str:
+    return f"pod{index} . {hardware_address(pod.address)} . {pod.address}"
 
 
 def _opening(one: Opening) -> str:

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from ipaddress import IPv4Address
 from pathlib import Path
 
 from os_image.guest import runtime
@@ -37,10 +38,16 @@ def bridge_commands() -> str:
     )
 
 
-def link_commands(index: int, network: int) -> str:
-    """What joins a pod's network namespace, an open file, to the bridge, for `ip -batch`."""
+def link_commands(index: int, address: str, network: int) -> str:
+    """What joins a pod's network namespace, an open file, to the bridge, for `ip -batch`.
+
+    The disk's `network.nft` names the link with these addresses, and no others pass.
+    """
+    # 02: of nobody's range, and one station's.
+    hardware = (b"\2\0" + IPv4Address(address).packed).hex(":")
     return (
-        f"link add pod{index} type veth peer name {INSIDE} netns /proc/self/fd/{network}\n"
+        f"link add pod{index} type veth"
+        f" peer name {INSIDE} address {hardware} netns /proc/self/fd/{network}\n"
         f"link set pod{index} master {BRIDGE} up\n"
     )
 
@@ -64,10 +71,10 @@ def prepare_pods(
     run(["/usr/sbin/nft", "-f", str(root / "network.nft")], "", None)
     run(ip_argv(), bridge_commands(), None)
     found = {}
-    for index in range(len(app.pods)):
+    for index, pod in enumerate(app.pods):
         first = first_number(index)
         made = found[first] = make(first, EACH, root / "images")
-        run(ip_argv(), link_commands(index, made.network), made.network)
+        run(ip_argv(), link_commands(index, pod.address, made.network), made.network)
     return found
 
 

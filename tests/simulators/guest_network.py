@@ -27,6 +27,12 @@ OUTSIDE = (IPv4Address("192.0.2.1"), IPv6Address("2001:db8::1"))
 GATEWAY = IPv4Address("10.89.0.1")
 POD, OTHER_POD = IPv4Address("10.89.0.10"), IPv4Address("10.89.0.11")
 
+LINKS = f"""
+add element bridge blindllama links {{ pod0 . 02:00:0a:59:00:0a . {POD} }}
+add element bridge blindllama links {{ pod1 . 02:00:0a:59:00:0b . {OTHER_POD} }}
+"""
+"""What a disk's rules say about the two pods."""
+
 _QUIET_S = 0.2
 """Everything happens within the calls that send; this is for a kernel that is busy."""
 
@@ -97,7 +103,7 @@ def guest_network(tree: Tree) -> Iterator[World]:
 
 def _pod(space: NetworkSpace, name: str, address: IPv4Address, number: int) -> Neighbour:
     own: tuple[Address, ...] = (address, IPv6Address(f"fe80::{number}"))
-    mac = bytes.fromhex("0200000000") + bytes([number])
+    mac = b"\2\0" + address.packed
     return Neighbour(port=space.taps[name], mac=mac, addresses=own)
 
 

@@ -34,6 +34,7 @@ def test_the_default_lets_the_terminator_in_and_nothing_else(documents: Document
     assert network_rules(_app(documents)).splitlines()[1:] == [
         "add element inet blindllama routes { 10.89.0.10 . 8080 }",
         "add element inet blindllama probes { 10.89.0.10 . 8080 }",
+        "add element bridge blindllama links { pod0 . 02:00:0a:59:00:0a . 10.89.0.10 }",
     ]
 
 
@@ -42,7 +43,12 @@ def test_pods_talk_where_both_sides_say_so(three_pods: Documents) -> None:
     assert plan.routes == (Opening(address=WEB, port=8080),)
     assert [one.address for one in plan.probes] == [WEB, STORE, THIRD]
     assert plan.passages == (Passage(source=WEB, target=STORE, port=5432),)
+    links = ", ".join(
+        f"pod{index} . 02:00:0a:59:00:0{last} . {pod}"
+        for index, last, pod in ((0, "a", WEB), (1, "b", STORE), (2, "c", THIRD))
+    )
     assert network_rules(_app(three_pods)).splitlines()[3:] == [
+        f"add element bridge blindllama links {{ {links} }}",
         "add element bridge blindllama pod_to_pod { 10.89.0.10 . 10.89.0.11 . 5432 }",
         f"add element bridge blindllama neighbours {{ {WEB} . {STORE}, {STORE} . {WEB} }}",
     ]
@@ -69,7 +75,7 @@ def test_clients_are_ranges_of_both_families_less_their_exceptions(documents: Do
         ip_network("203.0.113.64/26"),
         ip_network("2001:db8::/33"),
     )
-    assert network_rules(app).splitlines()[3:] == [
+    assert network_rules(app).splitlines()[4:] == [
         "add rule inet blindllama clients ip saddr { 203.0.113.64/26 } return",
         "add rule inet blindllama clients ip6 saddr { 2001:db8::/33 } return",
         "add rule inet blindllama clients drop",

@@ -35,7 +35,7 @@ def test_both_parts_are_in_force_together(guest_tree: Tree) -> None:
         "# a comment\nadd element inet blindllama routes { 10.89.0.10 . 8080 }\n", guest=guest_tree
     )
     assert "elements = { 10.89.0.10 . 8080 }" in listed
-    assert listed.count("policy drop;") == 4
+    assert listed.count("policy drop;") == 5
     assert "meta skuid 200 ct state new ip daddr . tcp dport @routes accept" in listed
 
 

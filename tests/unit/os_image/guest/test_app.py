@@ -135,8 +135,8 @@ def test_n2_the_policy_is_loaded_before_a_pod_has_a_network(tmp_path: Path) -> N
     images = tmp_path / "images"
     assert made == [(1048576, 65536, images), (1114112, 65536, images)]
     assert [link[1:] for link in links] == [
-        (link_commands(0, 201), 201),
-        (link_commands(1, 202), 202),
+        (link_commands(0, "10.89.0.10", 201), 201),
+        (link_commands(1, "10.89.0.11", 202), 202),
     ]
     assert prepared == {1048576: place(1), 1114112: place(2)}
 

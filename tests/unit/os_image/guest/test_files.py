@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from app_disk import application, oci_layer, render
+from app_disk import application, network, oci_layer, render
 from os_image.guest import app, app_description, numbers, pod, routes, runtime
 from supply_chain.inputs.lock import Lock
 from supply_chain.inputs.store import Store
@@ -129,6 +129,8 @@ def test_the_disk_and_the_image_agree_about_pods() -> None:
     assert application.POD_NETWORK == app_description.POD_NETWORK
     assert application.FIRST_ADDRESS == app_description.FIRST_ADDRESS
     assert str(runtime.POD / "volumes") == render.VOLUMES
+    named = network.hardware_address(app_description.FIRST_ADDRESS)
+    assert named in app.link_commands(0, str(app_description.FIRST_ADDRESS), 9).split()
 
 
 def test_the_places_agree() -> None:

@@ -6,6 +6,7 @@ got out. Every scenario has its control: the same packets without the rules.
 
 from __future__ import annotations
 
+import socket
 import tomllib
 from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv6Address
@@ -23,6 +24,7 @@ from tests.simulators.frame import Address, Flag
 from tests.simulators.guest_network import (
     GATEWAY,
     GUEST,
+    LINKS,
     OTHER_POD,
     OUTSIDE,
     POD,
@@ -41,6 +43,9 @@ SOME_PORTS = (1, 22, 53, 80, 443, 8080, 8443, 65535)
 _SERVICES = (("tcp", 80), ("tcp", 443), ("tcp", 53), ("udp", 53), ("udp", 123), ("udp", 443))
 _NUMBERS = {"tcp": frame.TCP, "udp": frame.UDP}
 ANSWERED = Flag.SYN | Flag.ACK
+ETH_P_ALL = 3
+"""Frames of every protocol; of Linux, include/uapi/linux/if_ether.h."""
+QUIET_S = 0.2
 
 FAR = (
     IPv4Address("198.51.100.7"),
@@ -49,6 +54,7 @@ FAR = (
     IPv4Address("10.0.2.2"),
 )
 APP_RULES = f"""
+{LINKS}
 add element inet blindllama routes {{ {POD} . 8080 }}
 add element inet blindllama probes {{ {POD} . 8081 }}
 """
@@ -215,6 +221,73 @@ def test_n2_a_pod_asks_nobody(world: World) -> None:
     assert pod.traffic == []
     assert world.outside.traffic == []
     assert other.traffic == []
+
+
+def _pretended(world: World, gateway: bytes) -> dict[str, bytes]:
+    """What the first pod's side could send to be taken for the other pod, or for the guest."""
+    pod, other = world.pods
+    data = frame.tcp_segment(8080, 40000, ANSWERED)
+
+    def segment(mac: bytes, source: IPv4Address) -> bytes:
+        return frame.ip_frame(mac, gateway, source, GATEWAY, frame.TCP, data)
+
+    asker = frame.parse_frame(frame.arp_request(gateway, GATEWAY, OTHER_POD))
+    tag = bytes.fromhex("81000001")
+    both = segment(other.mac, OTHER_POD)
+    return {
+        "itself": segment(pod.mac, POD),
+        "another's IP address": segment(pod.mac, OTHER_POD),
+        "the guest's IP address": segment(pod.mac, GATEWAY),
+        "another's hardware address": segment(other.mac, POD),
+        "both of another": both,
+        "that another is here": frame.arp_reply(pod.mac, OTHER_POD, asker),
+        "that it is another": frame.arp_reply(other.mac, POD, asker),
+        "both in a VLAN": both[:12] + tag + both[12:],
+    }
+
+
+def test_n2_what_a_pod_sends_bears_its_own_addresses(world: World) -> None:
+    """Seen on the guest's side of the bridge: what it has dropped, it has learnt nothing from."""
+    gateway = Probing.find(world.pods[0], GATEWAY, open_port=443).mac
+    everything = _pretended(world, gateway)
+    came = []
+    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_ALL)) as side:
+        side.bind(("bl0", 0))
+        side.settimeout(QUIET_S)
+        for filtered in (False, True):
+            if filtered:
+                world.load(APP_RULES)
+            came.append({what for what, data in everything.items() if _arrives(side, world, data)})
+    assert came == [set(everything), {"itself"}]
+
+
+def _arrives(side: socket.socket, world: World, data: bytes) -> bool:
+    world.pods[0].port.send(data)
+    try:
+        while side.recvfrom(2048)[1][2] == socket.PACKET_OUTGOING:
+            pass
+    except TimeoutError:
+        return False
+    return True
+
+
+def test_n2_nobody_takes_another_pods_place(world: World) -> None:
+    """What the terminator sends to a pod goes where that pod is, whoever says that he is it."""
+    pod, other = world.pods
+    gateway = Probing.find(pod, GATEWAY, open_port=443).mac
+    pretended = _pretended(world, gateway)["both of another"]
+    to_the_other = [Attempt(kind="tcp", to=OTHER_POD, port=8080)]
+    rules = APP_RULES + f"add element inet blindllama routes {{ {OTHER_POD} . 8080 }}\n"
+    reached = []
+    for filtered in (False, True):
+        if filtered:
+            world.load(rules)
+            other.port.send(frame.arp_request(other.mac, OTHER_POD, GATEWAY))
+        world.attempt(TERMINATOR, to_the_other)
+        pod.port.send(pretended)
+        world.attempt(TERMINATOR, to_the_other)
+        reached.append([bool(one.traffic) for one in (pod, other)])
+    assert reached == [[True, False], [False, True]]
 
 
 def test_n3_nothing_is_forwarded(world: World) -> None:
