@@ -51,8 +51,8 @@ def main(address: str, port: str, rounds: str, tokens: str) -> None:
         speeds = {}
         for name in ways if number % 2 else reversed(ways):
             speeds[name] = tokens_per_second(ways[name], int(tokens))
-        # Whoever waits at the console hears that it goes on.
-        print(f"round {number}", file=sys.stderr)  # noqa: T201 - likewise
+            # Whoever waits at the console hears that it goes on.
+            print(f"round {number}, {name}", file=sys.stderr)  # noqa: T201 - likewise
         if number >= 0:
             found.append([speeds["bare"], speeds["through"]])
     print(json.dumps(found))  # noqa: T201 - this is a command
