@@ -12,7 +12,7 @@ from datetime import datetime
 from pathlib import Path
 
 from app_disk.application import App
-from app_disk.source import manifest_files, read_app
+from app_disk.source import app_directory, manifest_files, read_app
 from deploy.qemu.machine import Firmware, MachineProfile
 from engine.spec import EngineSpec, read_spec
 from os_image.spec import OsImageSpec
@@ -201,9 +201,7 @@ def find_app(root: Path, app: str) -> Path:
     Raises:
         BuildError: there is none, or it is not inside the checkout.
     """
-    known = root / _APPS / app
-    found = known if "/" not in app and known.is_dir() else root / Path(app)
-    found = found.resolve()
+    found = (root / app_directory(app, root / _APPS)).resolve()
     if not found.is_relative_to(root.resolve()) or not (found / "manifests").is_dir():
         names = ", ".join(sorted(path.name for path in (root / _APPS).iterdir()))
         raise BuildError(

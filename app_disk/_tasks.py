@@ -13,7 +13,7 @@ from app_disk.brought import brought_images, pull_images
 from app_disk.locked import TOOLS_SET, build_locked_app_disk
 from app_disk.packet_filter import network_rules
 from app_disk.recipe import app_recipes
-from app_disk.source import read_app
+from app_disk.source import app_directory, read_app
 from supply_chain.front import told
 from supply_chain.host import require_root
 from supply_chain.inputs import fetch
@@ -22,14 +22,15 @@ from supply_chain.progress import ConsoleProgress
 from supply_chain.workspace import Workspace, fresh_dir
 
 _ROOT = Path(__file__).resolve().parent.parent
-_APP = _ROOT / "app_disk" / "apps" / "llm"
+_APP = "llm"
+_HELP = {"app": "an application of app_disk/apps, or a directory"}
 
 
-@task(help={"app": "the application's directory (default: app_disk/apps/llm)"})
+@task(help=_HELP)
 @told()
-def check(_context: Context, app: str = str(_APP)) -> None:
+def check(_context: Context, app: str = _APP) -> None:
     """Check an application's manifests and show what a guest makes of them."""
-    found = read_app(Path(app))
+    found = read_app(app_directory(app))
     brought_images(found)
     print(f"{found.name}: images {', '.join(found.images)}")
     for pod in found.workloads:
@@ -40,15 +41,16 @@ def check(_context: Context, app: str = str(_APP)) -> None:
     print(network_rules(found), end="")
 
 
-@task(help={"app": "the application's directory (default: app_disk/apps/llm)"})
+@task(help=_HELP)
 @told()
-def build(_context: Context, app: str = str(_APP)) -> None:
+def build(_context: Context, app: str = _APP) -> None:
     """Build the disk into build/app-disk, unsigned; a model is taken from build/engine."""
     require_root()
     workspace = Workspace.at(_ROOT, os.environ)
     progress = ConsoleProgress()
     inputs = LockedInputs.at(workspace)
-    found = read_app(Path(app))
+    directory = app_directory(app).absolute()
+    found = read_app(directory)
     with workspace.exclusive(progress):
         fetch(
             inputs.lock,
@@ -60,7 +62,7 @@ def build(_context: Context, app: str = str(_APP)) -> None:
         with fresh_dir(workspace.build / "app-disk") as out:
             disk = build_locked_app_disk(
                 found,
-                directory=Path(app).absolute(),
+                directory=directory,
                 engine=workspace.build / "engine" if found.needs_engine else None,
                 inputs=inputs,
                 out=out,
@@ -69,11 +71,11 @@ def build(_context: Context, app: str = str(_APP)) -> None:
     print(f"{workspace.build / 'app-disk'}: {disk.descriptor.decode()}")
 
 
-@task(help={"app": "the application's directory"})
+@task(help=_HELP)
 @told()
 def pull(_context: Context, app: str) -> None:
     """Fetch the images that an application names by digest, with skopeo, into its images/."""
-    directory = Path(app).absolute()
+    directory = app_directory(app).absolute()
     for image in pull_images(read_app(directory), directory, ConsoleProgress()):
         print(image.reference)
 

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from app_disk.application import App, parse_app
 from app_disk.manifest import Fault, ManifestError
 from app_disk.network import plan_network
 
-if TYPE_CHECKING:
-    from pathlib import Path
+APPS = Path(__file__).resolve().parent / "apps"
+"""The applications that ship with the project, a directory each."""
+
+
+def app_directory(app: str, apps: Path = APPS) -> Path:
+    """The directory of one of `apps` by its name, or any other directory by its path."""
+    known = apps / app
+    return known if "/" not in app and known.is_dir() else Path(app)
 
 
 def read_app(directory: Path) -> App:
