@@ -76,8 +76,11 @@ def build(_context: Context, app: str = _APP) -> None:
 def pull(_context: Context, app: str) -> None:
     """Fetch the images that an application names by digest, with skopeo, into its images/."""
     directory = app_directory(app).absolute()
-    for image in pull_images(read_app(directory), directory, ConsoleProgress()):
+    pulled = pull_images(read_app(directory), directory, ConsoleProgress())
+    for image in pulled:
         print(image.reference)
+    if not pulled:
+        print("nothing to fetch: every image that is named by a digest is there")
 
 
 ns = Collection("app-disk", check, build, pull)
