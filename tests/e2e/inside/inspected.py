@@ -17,6 +17,8 @@ from tests.simulators.signed_release import SignedRelease
 
 PROMPT = "The capital of France is"
 TOKENS = 2
+RULES = "nft -f /etc/blindllama/firewall.nft && nft -f /run/app/network.nft"
+"""Loads the packet filter anew, as the guest has loaded it."""
 
 
 @dataclass(frozen=True, kw_only=True)

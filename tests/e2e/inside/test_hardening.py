@@ -18,6 +18,7 @@ from os_image.guest.numbers import EACH, FIRST
 from os_image.guest.pod import PROCESSES
 from standing import Published
 from tests.e2e.inside.conftest import CREDENTIALS, OWN_REGISTERS
+from tests.e2e.inside.inspected import RULES
 from tests.simulators.debug_console import DebugConsole
 
 pytestmark = pytest.mark.e2e
@@ -46,6 +47,20 @@ for child in found:
 open("/sys/fs/cgroup/cgroup.procs", "w").write("0")
 """
 """Processes in a group until no more are let, and how many there were."""
+_FORGE = """
+import os, socket, sys
+process, *stations = sys.argv[1:]
+os.setns(os.open(f"/proc/{process}/ns/net", os.O_RDONLY), os.CLONE_NEWNET)
+with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as link:
+    link.bind(("eth0", 0))
+    for station in stations:
+        # Who has an address, asked from the pod's own: ARP.
+        asked = station + "08060001080006040001" + station + "0a59000a"
+        link.send(bytes([255] * 6) + bytes.fromhex(asked) + bytes(28))
+known = open("/sys/class/net/bl0/brforward", "rb").read()
+print(*(station for station in stations if bytes.fromhex(station) in known))
+"""
+"""Frames of a pod's side, and whose addresses the bridge then knows."""
 RAM = {"tmpfs", "ramfs", "devtmpfs"}
 KERNEL = {
     *("bpf", "cgroup2", "devpts", "mqueue", "nsfs", "proc", "securityfs", "selinuxfs", "sysfs"),
@@ -230,3 +245,19 @@ def test_a_pod_has_so_many_processes_and_no_more(console: DebugConsole) -> None:
         f" rmdir {group}/tried"
     )
     assert said == f"{PROCESSES - already} EAGAIN"
+
+
+def test_n2_the_bridge_knows_a_pod_by_its_own_address_alone(console: DebugConsole) -> None:
+    """Whatever who runs the pod sends over its link."""
+    program = base64.b64encode(_FORGE.encode()).decode()
+    monitor = "$(pgrep --uid pod0 --oldest conmon)"
+    forge = f"echo {program} | base64 -d | python3 -I - {monitor}"
+    own, others = "02000a59000a", ("02000a59000b", "02000a59000c")
+    assert console.run(f"{forge} {own} {others[0]}") == own
+    # The twin: without the rules that say so, it learns.
+    try:
+        assert console.run("nft insert rule bridge blindllama prerouting accept") == ""
+        assert console.run(f"{forge} {own} {others[1]}") == f"{own} {others[1]}"
+    finally:
+        console.run(RULES)
+    assert console.run(f"{forge} {others[0]}") == ""

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from building_site import Site
-from tests.e2e.inside.inspected import Inspected
+from tests.e2e.inside.inspected import RULES, Inspected
 
 ROUNDS = 5
 TOKENS = 16
@@ -23,7 +23,6 @@ LOOPBACK = (
     "nft insert rule inet blindllama input iifname lo accept",
 )
 """Nobody asks over loopback in a guest; here somebody does."""
-RULES = "nft -f /etc/blindllama/firewall.nft && nft -f /run/app/network.nft"
 CHUNK = 2000
 """Characters of one typed line: a terminal takes 4095."""
 
