@@ -12,7 +12,7 @@ from datetime import datetime
 from pathlib import Path
 
 from app_disk.application import App
-from app_disk.source import app_directory, manifest_files, read_app
+from app_disk.source import APPS, DEFAULT_APP, app_directory, manifest_files, read_app
 from deploy.qemu.machine import Firmware, MachineProfile
 from engine.spec import EngineSpec, read_spec
 from os_image.spec import OsImageSpec
@@ -34,10 +34,6 @@ from supply_chain.workspace import Workspace
 SOURCES = "source/"
 """Where a release keeps the lock and the specifications that it was built from."""
 
-DEFAULT_APP = "llm"
-"""The application that a release is made of when none is named."""
-
-_APPS = Path("app_disk/apps")
 _FIRMWARE = Path("usr/share/OVMF")
 
 
@@ -201,9 +197,9 @@ def find_app(root: Path, app: str) -> Path:
     Raises:
         BuildError: there is none, or it is not inside the checkout.
     """
-    found = (root / app_directory(app, root / _APPS)).resolve()
+    found = (root / app_directory(app, root)).resolve()
     if not found.is_relative_to(root.resolve()) or not (found / "manifests").is_dir():
-        names = ", ".join(sorted(path.name for path in (root / _APPS).iterdir()))
+        names = ", ".join(sorted(path.name for path in (root / APPS).iterdir()))
         raise BuildError(
             f"application {app}: expected one of {names}, or a directory with manifests/ inside "
             f"{root}, got {found}"

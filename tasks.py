@@ -12,7 +12,8 @@ from invoke import Collection, Context, Exit, task
 import publication
 from app_disk._tasks import ns as app_disk_tasks
 from app_disk.packet_filter import network_rules
-from building_site import DEFAULT_APP, Site, read_site
+from app_disk.source import DEFAULT_APP
+from building_site import Site, read_site
 from deploy.azure._tasks import ns as azure_tasks
 from deploy.qemu import vm
 from deploy.qemu._tasks import ns as boot_tasks

@@ -13,7 +13,7 @@ from app_disk.brought import brought_images, pull_images
 from app_disk.locked import TOOLS_SET, build_locked_app_disk
 from app_disk.packet_filter import network_rules
 from app_disk.recipe import app_recipes
-from app_disk.source import app_directory, read_app
+from app_disk.source import DEFAULT_APP, app_directory, read_app
 from supply_chain.front import told
 from supply_chain.host import require_root
 from supply_chain.inputs import fetch
@@ -22,15 +22,14 @@ from supply_chain.progress import ConsoleProgress
 from supply_chain.workspace import Workspace, fresh_dir
 
 _ROOT = Path(__file__).resolve().parent.parent
-_APP = "llm"
 _HELP = {"app": "an application of app_disk/apps, or a directory"}
 
 
 @task(help=_HELP)
 @told()
-def check(_context: Context, app: str = _APP) -> None:
+def check(_context: Context, app: str = DEFAULT_APP) -> None:
     """Check an application's manifests and show what a guest makes of them."""
-    found = read_app(app_directory(app))
+    found = read_app(app_directory(app, _ROOT))
     brought_images(found)
     print(f"{found.name}: images {', '.join(found.images)}")
     for pod in found.workloads:
@@ -43,13 +42,13 @@ def check(_context: Context, app: str = _APP) -> None:
 
 @task(help=_HELP)
 @told()
-def build(_context: Context, app: str = _APP) -> None:
+def build(_context: Context, app: str = DEFAULT_APP) -> None:
     """Build the disk into build/app-disk, unsigned; a model is taken from build/engine."""
     require_root()
     workspace = Workspace.at(_ROOT, os.environ)
     progress = ConsoleProgress()
     inputs = LockedInputs.at(workspace)
-    directory = app_directory(app).absolute()
+    directory = app_directory(app, _ROOT).absolute()
     found = read_app(directory)
     with workspace.exclusive(progress):
         fetch(
@@ -75,7 +74,7 @@ def build(_context: Context, app: str = _APP) -> None:
 @told()
 def pull(_context: Context, app: str) -> None:
     """Fetch the images that an application names by digest, with skopeo, into its images/."""
-    directory = app_directory(app).absolute()
+    directory = app_directory(app, _ROOT).absolute()
     pulled = pull_images(read_app(directory), directory, ConsoleProgress())
     for image in pulled:
         print(image.reference)

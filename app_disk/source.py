@@ -8,13 +8,16 @@ from app_disk.application import App, parse_app
 from app_disk.manifest import Fault, ManifestError
 from app_disk.network import plan_network
 
-APPS = Path(__file__).resolve().parent / "apps"
-"""The applications that ship with the project, a directory each."""
+APPS = Path("app_disk/apps")
+"""The applications that ship with a checkout, a directory each."""
+
+DEFAULT_APP = "llm"
+"""The one that is meant when none is named."""
 
 
-def app_directory(app: str, apps: Path = APPS) -> Path:
-    """The directory of one of `apps` by its name, or any other directory by its path."""
-    known = apps / app
+def app_directory(app: str, root: Path) -> Path:
+    """The directory of an application of the checkout `root` by its name, of any other by its path."""
+    known = root / APPS / app
     return known if "/" not in app and known.is_dir() else Path(app)
 
 

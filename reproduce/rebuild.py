@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from app_disk.source import DEFAULT_APP
 from blindllama.measurements import PlatformName
-from building_site import DEFAULT_APP, SOURCES, Site, read_site
+from building_site import SOURCES, Site, read_site
 from deploy.qemu import vm
 from pipeline import (
     APP_DISK,

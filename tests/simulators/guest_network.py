@@ -33,7 +33,7 @@ add element bridge blindllama links {{ pod1 . 02:00:0a:59:00:0b . {OTHER_POD} }}
 """
 """What a disk's rules say about the two pods."""
 
-_QUIET_S = 0.2
+QUIET_S = 0.2
 """Everything happens within the calls that send; this is for a kernel that is busy."""
 
 
@@ -61,7 +61,7 @@ class World:
 
     def settle(self) -> None:
         """Let everything that was sent arrive: who is looked for is found, and then sent to."""
-        serve(self.everybody, timeout_s=_QUIET_S)
+        serve(self.everybody, timeout_s=QUIET_S)
 
     def attempt(self, user: int, attempts: Iterable[Attempt]) -> None:
         """Let a user of the guest try connections, and see what of them gets out."""

@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 
 from app_disk.manifest import Fault, ManifestError
+from app_disk.source import DEFAULT_APP
 from blindllama._release.chain import DISKS, FILES, MEASUREMENTS_PRODUCT
 from blindllama._release.layout import STEPS
-from building_site import DEFAULT_APP, Site, find_app, read_site, source_files
+from building_site import Site, find_app, read_site, source_files
 from pipeline import build_all, declared_steps, fetch_for
 from supply_chain.attest.chain import layout_steps
 from supply_chain.errors import BuildError, FetchError

@@ -11,19 +11,21 @@ from app_disk.source import APPS, app_directory, read_app
 
 
 @pytest.mark.parametrize("name", ["hello", "llm"])
-def test_the_projects_own_have_names(name: str) -> None:
-    found = app_directory(name)
-    assert found == APPS / name
-    assert read_app(found).name == read_app(app_directory(f"app_disk/apps/{name}")).name
+def test_the_projects_own_have_names(checkout: Path, name: str) -> None:
+    found = app_directory(name, checkout)
+    assert found == checkout / APPS / name
+    assert read_app(found).name == name
 
 
 @pytest.mark.parametrize("app", ["./hello", "/srv/hello", "elsewhere"])
-def test_any_other_is_a_path(app: str) -> None:
-    assert app_directory(app) == Path(app)
+def test_any_other_is_a_path(checkout: Path, app: str) -> None:
+    assert app_directory(app, checkout) == Path(app)
 
 
-def test_a_directory_without_manifests_is_refused_by_its_path(tmp_path: Path) -> None:
+def test_a_directory_without_manifests_is_refused_by_its_path(
+    checkout: Path, tmp_path: Path
+) -> None:
     with pytest.raises(ManifestError, match="expected manifests/") as caught:
-        read_app(app_directory(str(tmp_path)))
+        read_app(app_directory(str(tmp_path), checkout))
     assert caught.value.fault is Fault.COUNT
     assert str(tmp_path) in str(caught.value)

@@ -28,6 +28,7 @@ from tests.simulators.guest_network import (
     OTHER_POD,
     OUTSIDE,
     POD,
+    QUIET_S,
     SERVED,
     World,
     guest_network,
@@ -45,7 +46,6 @@ _NUMBERS = {"tcp": frame.TCP, "udp": frame.UDP}
 ANSWERED = Flag.SYN | Flag.ACK
 ETH_P_ALL = 3
 """Frames of every protocol; of Linux, include/uapi/linux/if_ether.h."""
-QUIET_S = 0.2
 
 FAR = (
     IPv4Address("198.51.100.7"),
